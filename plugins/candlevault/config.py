@@ -1,0 +1,177 @@
+"""Settings and the universe: the two things a user configures, read once and checked.
+
+Settings come from the environment, the universe from include/universe.yaml.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from candlevault import paths
+from candlevault.errors import ConfigurationError, InvalidRequest
+from candlevault.series import MARKETS, Series, canonical_symbol
+from candlevault.timeframe import ALL as TIMEFRAMES
+from candlevault.timeframe import parse as parse_timeframe
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable: its name, default and what it does."""
+
+    name: str
+    default: str
+    help: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("CANDLEVAULT_VENUE", "binance", "Venue of this home's candles."),
+    Setting("CANDLEVAULT_MARKET", "spot", "Default market: spot."),
+    Setting(
+        "CANDLEVAULT_BINANCE_REST_URL",
+        "https://data-api.binance.vision",
+        "Base URL of the venue's REST API.",
+    ),
+    Setting(
+        "CANDLEVAULT_BINANCE_ARCHIVE_URL",
+        "https://data.binance.vision",
+        "Base URL of the venue's bulk archive.",
+    ),
+    Setting(
+        "CANDLEVAULT_BINANCE_LISTING_URL",
+        "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision",
+        "URL of the archive's S3 listing.",
+    ),
+    Setting("CANDLEVAULT_REQUESTS_AT_ONCE", "5", "Requests in flight per provider and process."),
+    Setting("CANDLEVAULT_REQUEST_TIMEOUT_S", "30", "Seconds until an answer must be complete."),
+)
+"""Every setting of the library. The local system's own ones are listed with it."""
+
+_DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
+
+
+def setting(name: str, environ: Mapping[str, str] | None = None) -> str:
+    """The value of a known setting; an empty variable counts as unset."""
+    return (os.environ if environ is None else environ).get(name) or _DEFAULTS[name]
+
+
+def number_setting(name: str, low: int, high: int) -> int:
+    """A whole-number setting in [low, high]; raises ConfigurationError naming it."""
+    text = setting(name)
+    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        raise ConfigurationError(f"{name} must be a whole number from {low} to {high}: {text!r}")
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPolicy:
+    """What is kept of one series: since when, and for how long in the hot tables."""
+
+    series: Series
+    start: datetime
+    retention_months: int
+
+
+@dataclass(frozen=True, slots=True)
+class Universe:
+    """The configured series, sorted, and the list of the five-minute sync."""
+
+    market: str
+    quote_asset: str
+    symbols: tuple[str, ...]
+    policies: tuple[SeriesPolicy, ...]
+    market_sync_symbols: tuple[str, ...]
+
+    def policy(self, series: Series) -> SeriesPolicy | None:
+        """The policy of a configured series, or None."""
+        return next((policy for policy in self.policies if policy.series == series), None)
+
+
+def load_universe(path: Path = paths.UNIVERSE, venue: str | None = None) -> Universe:
+    """Read and check a universe file; raises ConfigurationError naming file, key and rule."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path.name}: cannot be read: {error}") from error
+    try:
+        return _universe(raw, venue or setting("CANDLEVAULT_VENUE"))
+    except InvalidRequest as error:
+        raise ConfigurationError(f"{path.name}: {error}") from error
+
+
+@cache
+def universe() -> Universe:
+    """The project's universe."""
+    return load_universe()
+
+
+def _universe(raw: object, venue: str) -> Universe:
+    root = _mapping(
+        raw, "universe", {"market", "quote_asset", "symbols", "timeframes", "market_sync"}
+    )
+    market = root.get("market", "spot")
+    if market not in MARKETS:
+        raise InvalidRequest("market", f"must be one of {', '.join(MARKETS)}", market)
+    quote = root.get("quote_asset", "USDT")
+    symbols = _symbols(root.get("symbols"), quote, "symbols")
+    frames = root.get("timeframes")
+    if not isinstance(frames, dict) or not frames:
+        raise InvalidRequest("timeframes", f"must map timeframes ({', '.join(TIMEFRAMES)})")
+    policies = []
+    for code, settings in frames.items():
+        timeframe = parse_timeframe(code, f"timeframes.{code}")
+        policy = _mapping(settings, f"timeframes.{code}", {"enabled", "start", "retention_months"})
+        if not policy.get("enabled", True):
+            continue
+        months = policy.get("retention_months", 60)
+        if not isinstance(months, int) or isinstance(months, bool) or months < 1:
+            raise InvalidRequest(
+                f"timeframes.{code}.retention_months", "must be a whole number of 1 or more", months
+            )
+        start = policy.get("start")
+        if not isinstance(start, date) or isinstance(start, datetime):
+            raise InvalidRequest(f"timeframes.{code}.start", "must be a date (YYYY-MM-DD)", start)
+        begins = datetime(start.year, start.month, start.day, tzinfo=UTC)
+        policies += [
+            SeriesPolicy(Series(venue, market, symbol, timeframe), begins, months)
+            for symbol in symbols
+        ]
+    sync = _mapping(root.get("market_sync", {}), "market_sync", {"symbols"})
+    return Universe(
+        market=market,
+        quote_asset=quote,
+        symbols=symbols,
+        policies=tuple(
+            sorted(policies, key=lambda p: (p.series.symbol, p.series.timeframe.step_ms))
+        ),
+        market_sync_symbols=_symbols(
+            sync.get("symbols", list(symbols)), quote, "market_sync.symbols"
+        ),
+    )
+
+
+def _mapping(value: object, field: str, known: set[str]) -> dict:
+    if not isinstance(value, dict):
+        raise InvalidRequest(field, "must be a mapping", value)
+    for key in value:
+        if key not in known:
+            raise InvalidRequest(
+                f"{field}.{key}", f"unknown key; known: {', '.join(sorted(known))}"
+            )
+    return value
+
+
+def _symbols(value: object, quote: str, field: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise InvalidRequest(field, "must be a list of symbols", value)
+    symbols = [canonical_symbol(name, quote, f"{field}[{i}]") for i, name in enumerate(value)]
+    repeated = {symbol for symbol in symbols if symbols.count(symbol) > 1}
+    if repeated:
+        raise InvalidRequest(field, "names a symbol twice", ", ".join(sorted(repeated)))
+    return tuple(symbols)

@@ -1,0 +1,131 @@
+"""Every error Candlevault raises on purpose.
+
+    CandlevaultError
+    ├── InvalidRequest          the caller asked for something that cannot be
+    ├── ConfigurationError      a setting or a file of the project is wrong
+    ├── DataMissing             candles that the work needs are not obtainable
+    ├── CheckFailed             a quality check found violations
+    ├── LeaseLost               another worker took the batch over
+    ├── StorageError            the store refused or contradicts itself
+    ├── SetupError              the local system cannot be set up or started
+    └── ProviderError           a provider did not deliver
+        ├── RateLimited         wait, then try again            (transient)
+        ├── Unavailable         network, 5xx, time-out          (transient)
+        ├── GeoBlocked          this address is not served      (permanent)
+        ├── UnknownSymbol       the venue has no such symbol    (permanent)
+        ├── NotPublished        the archive has no such file    (permanent for now)
+        └── BadPayload          the answer is not what it should be
+
+`transient` says whether the same call can succeed later without anything being changed.
+"""
+
+from __future__ import annotations
+
+
+class CandlevaultError(Exception):
+    """Base of all errors raised on purpose."""
+
+    transient = False
+
+
+class InvalidRequest(CandlevaultError):
+    """A value given by the caller breaks a rule.
+
+    `field` names the value in dotted form (`strategy.params.fast`), `rule` says what is
+    expected, `value` is what was given.
+    """
+
+    def __init__(self, field: str, rule: str, value: object = None) -> None:
+        self.field = field
+        self.rule = rule
+        self.value = value
+        given = "" if value is None else f" (given: {str(value)[:80]!r})"
+        super().__init__(f"{field}: {rule}{given}")
+
+
+class ConfigurationError(CandlevaultError):
+    """A setting, the universe file or an installation is wrong; says which and how."""
+
+
+class DataMissing(CandlevaultError):
+    """Candles that the work needs could not be obtained; names windows and the remedy."""
+
+
+class CheckFailed(CandlevaultError):
+    """At least one check of severity `fail` found violations."""
+
+
+class LeaseLost(CandlevaultError):
+    """The batch was claimed by another worker meanwhile; this worker's result is dropped."""
+
+    transient = True
+
+
+class StorageError(CandlevaultError):
+    """The store refused a write or contradicts itself."""
+
+
+class SetupError(CandlevaultError):
+    """The local system cannot be set up or started; one line for the user."""
+
+
+class ProviderError(CandlevaultError):
+    """A provider did not deliver. Carries what is needed to find the call again."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        symbol: str = "",
+        status: int | None = None,
+        url: str = "",
+    ) -> None:
+        self.provider = provider
+        self.symbol = symbol
+        self.status = status
+        self.url = url
+        where = " ".join(
+            part
+            for part in (
+                provider,
+                symbol,
+                f"HTTP {status}" if status is not None else "",
+                url,
+            )
+            if part
+        )
+        super().__init__(f"{message} [{where}]" if where else message)
+
+
+class RateLimited(ProviderError):
+    """HTTP 429 or 418. `retry_after` is in seconds, as the venue said, clamped by the client."""
+
+    transient = True
+
+    def __init__(self, message: str, *, retry_after: float, banned: bool = False, **where) -> None:
+        super().__init__(message, **where)
+        self.retry_after = retry_after
+        self.banned = banned
+
+
+class Unavailable(ProviderError):
+    """Network failure, time-out, 5xx or an answer cut short."""
+
+    transient = True
+
+
+class GeoBlocked(ProviderError):
+    """HTTP 451 (or a firewall's 403): the venue does not serve this address."""
+
+
+class UnknownSymbol(ProviderError):
+    """The venue says that it has no such symbol."""
+
+
+class NotPublished(ProviderError):
+    """The archive does not hold this file (yet). No evidence that there was no trading."""
+
+
+class BadPayload(ProviderError):
+    """The answer has the wrong shape, checksum, unit or values; nothing of it is used."""

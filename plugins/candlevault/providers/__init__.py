@@ -1,0 +1,4 @@
+"""Who delivers candles: one contract, one HTTP client, one module per provider.
+
+Providers know nothing of storage.
+"""

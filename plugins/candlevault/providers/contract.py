@@ -1,0 +1,155 @@
+"""What every provider of candles offers, and the plain records it answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from candlevault import candles
+from candlevault.errors import ProviderError
+from candlevault.series import Series
+from candlevault.windows import Window
+
+PARSER_VERSION = 1
+"""Raised whenever the same bytes would be turned into other candles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Where candles came from. `url` carries no secret; `sha256` is of the body as sent.
+
+    `symbol` and `timeframe` are what the answer is of, in our spelling.
+    """
+
+    provider: str
+    symbol: str
+    timeframe: str
+    url: str
+    sha256: str
+    bytes: int
+    rows: int
+    fetched_at: datetime
+    duration_ms: int
+    etag: str | None = None
+    last_modified: str | None = None
+    parser_version: int = PARSER_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer: the closed candles that opened in `covers`, which it answers completely.
+
+    An open_time inside `covers` without a row was not published by this provider.
+    """
+
+    covers: Window
+    candles: pa.Table
+    fetch: Fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A part of the window that this provider could not answer, and why."""
+
+    window: Window
+    error: ProviderError
+
+
+@dataclass(slots=True)
+class Answer:
+    """All pages of one question, ascending, and what stayed unanswered."""
+
+    pages: list[Page] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that a check refused: as it came, with the reasons and where it came from."""
+
+    open_time_ms: int | None
+    reasons: tuple[str, ...]
+    row: dict[str, str]
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentFacts:
+    """What the venue says of a symbol. `trading` is false for halted and delisted ones."""
+
+    symbol: str
+    venue_symbol: str
+    base_asset: str
+    quote_asset: str
+    status: str
+    trading: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A fact with the answer that shows it: first or last open_time, or None for no candle."""
+
+    open_time_ms: int | None
+    fetch: Fetch
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What a provider's calls have cost so far in this process."""
+
+    requests: int = 0
+    retries: int = 0
+    used_weight: int = 0
+
+
+class CandleProvider(Protocol):
+    """One way to get candles of a venue's series."""
+
+    name: str
+    traffic: Traffic
+
+    def candles(self, series: Series, window: Window, closed_before_ms: int) -> Answer:
+        """Candles of `series` that open in `window` and closed before `closed_before_ms`.
+
+        Ascending within a page, aligned as the provider sent them, never forming. Raises
+        UnknownSymbol, GeoBlocked and RateLimited; every other failure becomes a Problem of
+        its part of the window.
+        """
+        ...
+
+
+class Venue(Protocol):
+    """A venue and market: its clock, its instruments, its providers in order of priority."""
+
+    venue: str
+    market: str
+    archive: CandleProvider | None
+    rest: CandleProvider
+
+    def server_time_ms(self) -> int:
+        """The venue's clock, ms UTC."""
+        ...
+
+    def instrument(self, symbol: str) -> InstrumentFacts:
+        """What the venue says of a symbol; raises UnknownSymbol."""
+        ...
+
+    def first_candle(self, series: Series) -> Evidence:
+        """The first open_time ever published for the series."""
+        ...
+
+    def last_candle(self, series: Series) -> Evidence:
+        """The newest open_time published for the series, forming or not."""
+        ...
+
+
+def page_of(table: pa.Table, covers: Window, closed_before_ms: int, step_ms: int) -> pa.Table:
+    """The rows of `table` that belong to a page: inside `covers` and closed."""
+    times = candles.open_times(table)
+    keep = (times >= covers.start_ms) & (times < covers.end_ms)
+    keep &= times + step_ms <= closed_before_ms
+    return table if bool(np.all(keep)) else candles.take(table, keep)

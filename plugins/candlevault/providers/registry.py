@@ -1,0 +1,72 @@
+"""Which venue adapter serves a venue and market."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from candlevault import config
+from candlevault.errors import InvalidRequest
+from candlevault.providers.binance_archive import BinanceArchive
+from candlevault.providers.binance_rest import BinanceRest
+from candlevault.providers.contract import Evidence, InstrumentFacts
+from candlevault.providers.http import HttpClient
+from candlevault.series import Series
+
+
+@dataclass(slots=True)
+class BinanceVenue:
+    """Binance spot (or a venue that speaks like it): REST and archive behind one face."""
+
+    venue: str
+    market: str
+    archive: BinanceArchive
+    rest: BinanceRest
+
+    def server_time_ms(self) -> int:
+        """The venue's clock."""
+        return self.rest.server_time_ms()
+
+    def instrument(self, symbol: str) -> InstrumentFacts:
+        """What the venue says of a symbol; raises UnknownSymbol."""
+        return self.rest.instrument(symbol)
+
+    def first_candle(self, series: Series) -> Evidence:
+        """The first open_time ever published."""
+        return self.rest.first_candle(series)
+
+    def last_candle(self, series: Series) -> Evidence:
+        """The newest open_time published, forming or not."""
+        return self.rest.last_candle(series)
+
+
+def venue_of(venue: str, market: str) -> BinanceVenue:
+    """The adapter of a venue and market; raises InvalidRequest for one not served here."""
+    home = config.setting("CANDLEVAULT_VENUE")
+    if venue != home:
+        raise InvalidRequest("venue", f"this home keeps candles of {home} only", venue)
+    if market != "spot":
+        raise InvalidRequest("market", "only spot is served", market)
+    at_once = config.number_setting("CANDLEVAULT_REQUESTS_AT_ONCE", 1, 32)
+    timeout_s = config.number_setting("CANDLEVAULT_REQUEST_TIMEOUT_S", 1, 600)
+
+    def client(name: str) -> HttpClient:
+        return HttpClient(name, timeout_s=timeout_s, connections=at_once)
+
+    rest_name, archive_name = f"{venue}_rest", f"{venue}_archive"
+    return BinanceVenue(
+        venue=venue,
+        market=market,
+        archive=BinanceArchive(
+            config.setting("CANDLEVAULT_BINANCE_ARCHIVE_URL"),
+            config.setting("CANDLEVAULT_BINANCE_LISTING_URL"),
+            archive_name,
+            client(archive_name),
+            concurrency=at_once,
+        ),
+        rest=BinanceRest(
+            config.setting("CANDLEVAULT_BINANCE_REST_URL"),
+            rest_name,
+            client(rest_name),
+            concurrency=at_once,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Judging candles: Great Expectations suites, SQL tests, coverage."""

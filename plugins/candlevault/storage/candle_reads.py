@@ -1,0 +1,157 @@
+"""Reading candles and their account: current, or as they stood at a revision."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from candlevault import candles, windows
+from candlevault.errors import InvalidRequest
+from candlevault.storage.series_registry import StoredSeries
+from candlevault.storage.sql import for_timeframe
+from candlevault.timeframe import to_ms
+from candlevault.windows import Account, Window
+
+_TYPES = {
+    name: candles.SCHEMA.field(name).type for name in candles.SCHEMA.names if name != "source"
+}
+_COLUMNS = [*_TYPES, "revision"]
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """A recorded known absence; `absence_id` is its row."""
+
+    absence_id: int
+    window: Window
+    reason: str
+    examined_at: datetime
+
+
+def current_revision(connection: psycopg.Connection, stored: StoredSeries) -> int:
+    """The number of the last committed revision of the series."""
+    return connection.execute(
+        "SELECT revision FROM market.series WHERE series_id = %s", (stored.series_id,)
+    ).fetchone()[0]
+
+
+def revision_at(connection: psycopg.Connection, stored: StoredSeries, as_of: datetime) -> int:
+    """The last revision recorded at or before `as_of`; 0 when there was none yet."""
+    if as_of.tzinfo is None:
+        raise InvalidRequest("as_of", "must carry a time zone", as_of.isoformat())
+    row = connection.execute(
+        "SELECT coalesce(max(revision), 0) FROM market.series_revisions"
+        " WHERE series_id = %s AND recorded_at <= %s",
+        (stored.series_id, as_of),
+    ).fetchone()
+    return row[0]
+
+
+def read(
+    connection: psycopg.Connection, stored: StoredSeries, window: Window, revision: int
+) -> pa.Table:
+    """The candles that open in `window` as they stood at `revision`, ascending.
+
+    Columns of candlevault.candles, `source` 0. An empty table when nothing was stored.
+    """
+    text = _copy(connection, stored, window, revision)
+    if not text:
+        return candles.empty()
+    table = pacsv.read_csv(
+        io.BytesIO(text),
+        read_options=pacsv.ReadOptions(column_names=_COLUMNS, block_size=max(len(text), 1)),
+        convert_options=pacsv.ConvertOptions(column_types=_TYPES),
+    ).combine_chunks()
+    source = pa.array(np.zeros(table.num_rows, dtype=np.int32))
+    return table.drop_columns(["revision"]).append_column("source", source)
+
+
+def fingerprint(
+    connection: psycopg.Connection, stored: StoredSeries, window: Window, revision: int
+) -> str:
+    """SHA-256 of the window's candles and known absences at `revision`, hex.
+
+    Depends on values and times only, not on how or when they were loaded.
+    """
+    digest = hashlib.sha256()
+    for line in _copy(connection, stored, window, revision).splitlines():
+        digest.update(line.rpartition(b",")[0] + b"\n")
+    known = absences(connection, stored, window, revision)
+    digest.update(b"absent\n")
+    for run in windows.merge(
+        part for absence in known if (part := absence.window.intersection(window)) is not None
+    ):
+        digest.update(f"{run.start_ms},{run.end_ms}\n".encode())
+    return digest.hexdigest()
+
+
+def open_times(connection: psycopg.Connection, stored: StoredSeries, window: Window) -> np.ndarray:
+    """The stored open times in `window`, ascending int64 ms."""
+    rows = connection.execute(
+        for_timeframe("select_open_times", stored.series.timeframe),
+        {
+            "series_id": stored.series_id,
+            "window_start": window.start,
+            "window_end": window.end,
+        },
+    ).fetchall()
+    return np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+
+
+def absences(
+    connection: psycopg.Connection,
+    stored: StoredSeries,
+    window: Window,
+    revision: int | None = None,
+) -> list[Absence]:
+    """Known absences that touch `window`, ascending; those valid at `revision` when given."""
+    rows = connection.execute(
+        "SELECT absence_id, window_start, window_end, reason, examined_at"
+        " FROM market.known_absences WHERE series_id = %(series_id)s"
+        " AND window_start < %(window_end)s AND window_end > %(window_start)s"
+        " AND (withdrawn_revision IS NULL AND %(revision)s::integer IS NULL"
+        "      OR revision <= %(revision)s"
+        "         AND coalesce(withdrawn_revision > %(revision)s, true))"
+        " ORDER BY window_start",
+        {
+            "series_id": stored.series_id,
+            "window_start": window.start,
+            "window_end": window.end,
+            "revision": revision,
+        },
+    ).fetchall()
+    return [Absence(row[0], Window(to_ms(row[1]), to_ms(row[2])), row[3], row[4]) for row in rows]
+
+
+def account(connection: psycopg.Connection, stored: StoredSeries, window: Window) -> Account:
+    """The current account of the series over `window`: stored, known absent, lost."""
+    return windows.account(
+        window,
+        stored.series.timeframe,
+        open_times(connection, stored, window),
+        [absence.window for absence in absences(connection, stored, window)],
+    )
+
+
+def _copy(
+    connection: psycopg.Connection, stored: StoredSeries, window: Window, revision: int
+) -> bytes:
+    statement = for_timeframe("select_candles", stored.series.timeframe)
+    parameters = {
+        "series_id": stored.series_id,
+        "window_start": window.start,
+        "window_end": window.end,
+        "revision": revision,
+        "step": stored.series.timeframe.step,
+    }
+    # COPY takes no parameters from the client: they are bound as literals by the driver.
+    bound = psycopg.ClientCursor(connection).mogrify(statement, parameters)
+    with connection.cursor().copy(f"COPY ({bound}) TO STDOUT (FORMAT csv)") as copy:  # type: ignore[arg-type]
+        return b"".join(bytes(block) for block in copy)
