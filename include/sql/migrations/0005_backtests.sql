@@ -14,6 +14,7 @@ CREATE TABLE market.backtests (
     strategy         text,
     data_revision    integer,
     data_fingerprint text,
+    data_summary     jsonb,
     versions         jsonb,
     result_hash      text,
     created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -28,6 +29,7 @@ CREATE TABLE market.trades (
     backtest_id bigint NOT NULL REFERENCES market.backtests ON DELETE CASCADE,
     trade_no    integer NOT NULL,
     side        text NOT NULL CHECK (side IN ('long', 'short')),
+    signal_time timestamptz NOT NULL,
     entry_time  timestamptz NOT NULL,
     entry_price double precision NOT NULL,
     exit_time   timestamptz NOT NULL,
@@ -40,6 +42,8 @@ CREATE TABLE market.trades (
     bars_held   integer NOT NULL,
     exit_reason text NOT NULL,
     ambiguous   boolean NOT NULL,
+    mae_pct     double precision NOT NULL,
+    mfe_pct     double precision NOT NULL,
     PRIMARY KEY (backtest_id, trade_no)
 );
 

@@ -48,38 +48,38 @@ def get(connect: Connect, series: Series) -> StoredSeries:
 
 def register(connect: Connect, series: Series, facts: InstrumentFacts) -> StoredSeries:
     """Make sure that instrument and series have rows, with the venue's latest facts."""
+    known = (series.venue, series.market, series.symbol)
+    told = (facts.status, facts.base_asset, facts.quote_asset)
     with connect() as connection, connection.transaction():
-        instrument_id = connection.execute(
-            "INSERT INTO market.instruments AS i (venue, market, symbol, venue_symbol, base_asset,"
-            " quote_asset, status, probed_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp())"
-            " ON CONFLICT (venue, market, symbol, lifetime) DO UPDATE"
-            " SET status = excluded.status, probed_at = excluded.probed_at,"
-            "     base_asset = excluded.base_asset, quote_asset = excluded.quote_asset"
+        # Looked up before inserting: an upsert would burn a small id at every sync.
+        row = connection.execute(
+            "UPDATE market.instruments SET status = %s, base_asset = %s, quote_asset = %s,"
+            " probed_at = clock_timestamp() WHERE (venue, market, symbol) = (%s, %s, %s)"
             " RETURNING instrument_id",
-            (
-                series.venue,
-                series.market,
-                series.symbol,
-                facts.venue_symbol,
-                facts.base_asset,
-                facts.quote_asset,
-                facts.status,
-            ),
-        ).fetchone()[0]
-        connection.execute(
-            "INSERT INTO market.series (instrument_id, timeframe) VALUES (%s, %s)"
-            " ON CONFLICT DO NOTHING",
-            (instrument_id, series.timeframe.code),
-        )
-        connection.execute(
-            "INSERT INTO market.series_status (series_id, sync_status)"
-            " SELECT series_id, 'pending' FROM market.series"
-            " WHERE instrument_id = %s AND timeframe = %s ON CONFLICT DO NOTHING",
-            (instrument_id, series.timeframe.code),
-        )
+            (*told, *known),
+        ).fetchone()
+        if row is None:
+            row = connection.execute(
+                "INSERT INTO market.instruments AS i (venue, market, symbol, venue_symbol, status,"
+                " base_asset, quote_asset, probed_at)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp())"
+                " ON CONFLICT (venue, market, symbol, lifetime) DO UPDATE"
+                " SET status = excluded.status RETURNING instrument_id",
+                (*known, facts.venue_symbol, *told),
+            ).fetchone()
         stored = find(connection, series)
-    assert stored is not None
+        if stored is None:
+            connection.execute(
+                "INSERT INTO market.series (instrument_id, timeframe) VALUES (%s, %s)"
+                " ON CONFLICT DO NOTHING",
+                (row[0], series.timeframe.code),
+            )
+            stored = find(connection, series)
+            connection.execute(
+                "INSERT INTO market.series_status (series_id, sync_status)"
+                " VALUES (%s, 'pending') ON CONFLICT DO NOTHING",
+                (stored.series_id,),
+            )
     return stored
 
 

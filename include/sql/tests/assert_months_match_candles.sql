@@ -1,0 +1,18 @@
+-- what: the partition ledger's counts are those of the candles, for months not touched since
+-- scope: one series, the months of one window
+-- severity: fail
+-- why: coverage and retention go by the ledger without counting again
+WITH counted AS (
+    SELECT m.series_id, m.month, m.stored,
+           (SELECT count(*) FROM market.candles c
+            WHERE c.series_id = %(series_id)s
+              AND c.open_time >= m.month::timestamp AT TIME ZONE 'UTC'
+              AND c.open_time < (m.month + interval '1 month') AT TIME ZONE 'UTC') AS candles
+    FROM market.series_months m JOIN market.series s USING (series_id)
+    WHERE m.series_id = %(series_id)s AND m.tier = 'hot' AND m.revision = s.revision
+      AND m.month >= date_trunc('month', %(window_start)s::timestamptz)::date AND m.month < %(window_end)s::date
+),
+violations AS (
+    SELECT series_id, month, stored, candles FROM counted WHERE stored <> candles
+)
+SELECT * FROM violations ORDER BY month

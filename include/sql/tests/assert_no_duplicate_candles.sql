@@ -1,0 +1,13 @@
+-- what: an open_time of a series is stored once
+-- scope: one series, one window
+-- severity: fail
+-- why: the key forbids it; a partition attached or restored without its key would not
+-- neighbours: assert_range_matches_candles, assert_status_matches_candles, assert_months_match_candles, assert_coarse_equals_children, assert_coarse_flow_equals_children
+WITH violations AS (
+    SELECT series_id, open_time, count(*) AS copies
+    FROM market.candles
+    WHERE series_id = %(series_id)s AND open_time >= %(window_start)s AND open_time < %(window_end)s
+    GROUP BY series_id, open_time
+    HAVING count(*) > 1
+)
+SELECT * FROM violations ORDER BY open_time

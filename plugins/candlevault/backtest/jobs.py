@@ -1,0 +1,193 @@
+"""A backtest from payload to stored result, in three steps that can each be repeated.
+
+`accept` checks the payload, `gather` brings the candles, `execute` runs and publishes. A
+step that fails ends the record with a message before it raises.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from candlevault.backtest import payload as payloads
+from candlevault.backtest import result as results
+from candlevault.backtest.frame import build_frame
+from candlevault.errors import CandlevaultError, DataMissing, InvalidRequest, UnknownSymbol
+from candlevault.providers.contract import Venue
+from candlevault.series import Series
+from candlevault.storage import backtests, candle_reads, series_registry
+from candlevault.storage.database import Connect
+from candlevault.timeframe import from_ms
+from candlevault.windows import Account, Window, aligned
+
+Fetch = Callable[[Series, Window], object]
+"""Loads what is missing of a window of a series; waits for others who load it."""
+
+
+def accept(
+    connect: Connect,
+    venue_of: Callable[[str, str], Venue],
+    dag_run_id: str,
+    conf: Mapping[str, object],
+    *,
+    default_venue: str,
+) -> payloads.BacktestRequest:
+    """Open the record of a DAG run and check its payload.
+
+    The window is held against the venue's clock and the symbol against its list. Raises
+    InvalidRequest after the record was ended as failed, naming the field.
+    """
+    backtests.open_record(connect, dag_run_id, conf)
+    try:
+        # What can be seen without the venue is refused without asking it.
+        request = payloads.parse(conf, default_venue=default_venue)
+        venue = venue_of(request.series.venue, request.series.market)
+        now = from_ms(venue.server_time_ms())
+        as_of = request.data.as_of
+        if as_of is not None and as_of > datetime.now(UTC):
+            raise InvalidRequest("data.as_of", "must not lie in the future", as_of.isoformat())
+        _refuse_future(request, now)
+        _refuse_unknown(venue, request)
+    except InvalidRequest as error:
+        backtests.fail(connect, dag_run_id, str(error), error.field)
+        raise
+    except CandlevaultError as error:
+        if not error.transient:
+            backtests.fail(connect, dag_run_id, f"{type(error).__name__}: {error}")
+        raise
+    backtests.describe(
+        connect,
+        dag_run_id,
+        payloads.canonical(request),
+        request.window,
+        request.strategy.name,
+    )
+    return request
+
+
+def gather(
+    connect: Connect, dag_run_id: str, request: payloads.BacktestRequest, fetch: Fetch
+) -> Account:
+    """Make sure that every candle of the window is stored or known absent.
+
+    Interior gaps count like missing ends. Raises DataMissing, naming the windows and how to
+    load them, after the record was ended as failed.
+    """
+    try:
+        account = _account(connect, request)
+        if account is None or len(account.lost):
+            backtests.advance(connect, dag_run_id, "fetching_data")
+            fetch(request.series, request.window)
+            account = _account(connect, request)
+        if account is None or len(account.lost):
+            raise DataMissing(_missing(request, account))
+        if not len(account.stored):
+            raise DataMissing(
+                f"{request.series}: the venue published no candle in {request.window}"
+            )
+    except CandlevaultError as error:
+        if not error.transient:
+            backtests.fail(connect, dag_run_id, f"{type(error).__name__}: {error}")
+        raise
+    return account
+
+
+def execute(
+    connect: Connect, dag_run_id: str, request: payloads.BacktestRequest
+) -> dict[str, object]:
+    """Run on the stored candles and publish trades and metrics together.
+
+    Reads one revision of the series: the current one, or the last recorded at `as_of`.
+    Returns the headline figures. Any error ends the record as failed.
+    """
+    try:
+        stored = series_registry.get(connect, request.series)
+        backtests.advance(connect, dag_run_id, "running", stored.series_id)
+        window = aligned(request.window, request.series.timeframe)
+        assert window is not None
+        with connect() as connection:
+            revision = (
+                candle_reads.current_revision(connection, stored)
+                if request.data.as_of is None
+                else candle_reads.revision_at(connection, stored, request.data.as_of)
+            )
+            table = candle_reads.read(connection, stored, window, revision)
+            absences = candle_reads.absences(connection, stored, window, revision)
+            fingerprint = candle_reads.fingerprint(connection, stored, window, revision)
+        columns = {
+            name: table[name].to_numpy(zero_copy_only=False)
+            if name == "open_time"
+            else table[name].cast("float64").to_numpy()
+            for name in ("open_time", "open", "high", "low", "close", "volume")
+        }
+        frame = build_frame(
+            request.series.timeframe,
+            request.window,
+            columns,
+            absent=request.data.absent,
+            absences=[absence.window for absence in absences],
+        )
+        result = results.run(request, frame, data_version=fingerprint)
+        outcome = backtests.Outcome(
+            trades=[dataclasses.asdict(trade) for trade in result.trades],
+            metrics=result.metrics.as_dict(),
+            versions=result.versions,
+            data_summary=result.data,
+            data_fingerprint=fingerprint,
+            data_revision=revision,
+            result_hash=results.result_hash(result),
+        )
+        backtest_id = backtests.complete(connect, dag_run_id, outcome)
+    except CandlevaultError as error:
+        if not error.transient:
+            backtests.fail(connect, dag_run_id, f"{type(error).__name__}: {error}")
+        raise
+    return {
+        "backtest_id": backtest_id,
+        "result_hash": outcome.result_hash,
+        "data_fingerprint": fingerprint,
+        **outcome.metrics,
+    }
+
+
+def _account(connect: Connect, request: payloads.BacktestRequest) -> Account | None:
+    with connect() as connection:
+        stored = series_registry.find(connection, request.series)
+        if stored is None:
+            return None
+        return candle_reads.account(connection, stored, request.window)
+
+
+def _missing(request: payloads.BacktestRequest, account: Account | None) -> str:
+    lost = [request.window] if account is None else account.lost_windows
+    count = "all" if account is None else f"{len(account.lost)}"
+    shown = ", ".join(str(window) for window in lost[:5]) + (", …" if len(lost) > 5 else "")
+    start, end = lost[0].start, lost[-1].end
+    return (
+        f"{request.series}: {count} candles are not obtainable now: {shown}. Load them with the"
+        f" DAG initial_load (symbols {request.series.symbol}, timeframes"
+        f" {request.series.timeframe}, start {start:%Y-%m-%dT%H:%MZ}, end {end:%Y-%m-%dT%H:%MZ})"
+        " and run the backtest again"
+    )
+
+
+def _refuse_future(request: payloads.BacktestRequest, now: datetime) -> None:
+    if request.end_time > now:
+        raise InvalidRequest(
+            "end_time",
+            f"must not lie after the venue's present, {now:%Y-%m-%dT%H:%M:%SZ}",
+            request.end_time.isoformat(),
+        )
+
+
+def _refuse_unknown(venue: Venue, request: payloads.BacktestRequest) -> None:
+    symbol = request.series.symbol
+    try:
+        venue.instrument(symbol)
+    except UnknownSymbol:
+        end_ms = venue.archive.newest_file_end_ms(request.series) if venue.archive else None
+        if end_ms is None:
+            raise InvalidRequest(
+                "symbol", f"{request.series.venue} knows no such symbol", symbol
+            ) from None

@@ -1,0 +1,84 @@
+"""The backtest DAG: check the payload, bring the candles, run, publish."""
+
+from __future__ import annotations
+
+import copy
+from datetime import timedelta
+
+from airflow.sdk import DAG, Asset, Param, task
+
+from candlevault import config
+from candlevault.backtest.payload import PAYLOAD_PROPERTIES, REQUIRED
+from candlevault.orchestration import house
+
+DAG_ID = "backtest"
+RESULTS = Asset(name="backtest results", uri="candlevault://backtests", group="backtests")
+
+
+def form() -> dict[str, Param]:
+    """The fields of the trigger form, from the payload's JSON schema.
+
+    A required field has no default, so that Airflow refuses a run without it.
+    """
+    fields = {}
+    for name, schema in PAYLOAD_PROPERTIES.items():
+        schema = copy.deepcopy(schema)
+        schema.pop("x-rule", None)
+        default = schema.pop("default", None)
+        if name == "venue":
+            default = config.setting("CANDLEVAULT_VENUE")
+        if name in REQUIRED:
+            fields[name] = Param(**schema)
+        else:
+            fields[name] = Param(default, **schema)
+    return fields
+
+
+def build_backtest(doc: str) -> DAG:
+    """One DAG run is one backtest."""
+    with DAG(
+        DAG_ID,
+        doc_md=doc,
+        schedule=None,
+        start_date=house.START,
+        catchup=False,
+        max_active_runs=8,
+        default_args=house.default_args(
+            retries=2,
+            retry_delay=timedelta(seconds=5),
+            max_retry_delay=timedelta(seconds=60),
+            execution_timeout=timedelta(hours=2),
+        ),
+        on_failure_callback=_end_record,
+        tags=["candlevault", "backtest"],
+        params=form(),
+        render_template_as_native_obj=False,
+    ) as dag:
+
+        @task
+        def accept() -> dict:
+            from candlevault.orchestration import backtest_tasks
+
+            return backtest_tasks.accept()
+
+        @task
+        def gather(request: dict) -> dict:
+            from candlevault.orchestration import backtest_tasks
+
+            return backtest_tasks.gather(request)
+
+        @task(outlets=[RESULTS])
+        def execute(request: dict) -> dict:
+            from candlevault.orchestration import backtest_tasks
+
+            return backtest_tasks.execute(request)
+
+        execute(gather(accept()))
+    return dag
+
+
+def _end_record(context) -> None:
+    """End the record of a run that failed without having ended it (a killed process)."""
+    from candlevault.orchestration import backtest_tasks
+
+    backtest_tasks.end_failed_run(context["run_id"])

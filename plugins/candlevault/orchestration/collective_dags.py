@@ -1,0 +1,179 @@
+"""DAGs over many series: initial load, quality check, the five-minute market sync."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param, task
+from airflow.sdk import TriggerRule as Rule
+
+from candlevault.config import Universe
+from candlevault.orchestration import house
+from candlevault.orchestration.forms import moment, symbols
+from candlevault.timeframe import ALL as TIMEFRAMES
+
+_LIMIT = Param(
+    None,
+    type=["null", "integer"],
+    minimum=1,
+    maximum=1000,
+    title="Limit",
+    description="Instead of symbols: the first so many of the universe.",
+)
+
+
+def _timeframes(default: list[str]) -> Param:
+    return Param(
+        default,
+        type="array",
+        items={"type": "string", "enum": list(TIMEFRAMES)},
+        minItems=1,
+        title="Timeframes",
+        examples=list(TIMEFRAMES),
+    )
+
+
+def build_initial_load(universe: Universe, doc: str) -> DAG:
+    """Daily candles of all symbols, finer ones of the first 20, the rest, then checks."""
+    codes = list(dict.fromkeys(policy.series.timeframe.code for policy in universe.policies))
+    with DAG(
+        "initial_load",
+        doc_md=doc,
+        schedule=None,
+        start_date=house.START,
+        catchup=False,
+        max_active_runs=1,
+        default_args=house.default_args(),
+        tags=["candlevault", "backfill"],
+        params={
+            "symbols": symbols(None, "Symbols or short names; empty: the universe."),
+            "limit": _LIMIT,
+            "timeframes": _timeframes(codes or ["1d"]),
+            "start": moment(
+                min((policy.start for policy in universe.policies), default=house.START),
+                "Start",
+                "First instant to load, inclusive, UTC.",
+            ),
+            "end": moment(None, "End", "End, exclusive; empty: the newest closed candle."),
+            "years": Param(
+                None,
+                type=["null", "integer"],
+                minimum=1,
+                maximum=20,
+                title="Years",
+                description="Instead of a start: so many years before the end.",
+            ),
+            "groups": Param(
+                4,
+                type="integer",
+                minimum=1,
+                maximum=32,
+                title="Groups",
+                description="How many tasks load a stage side by side.",
+            ),
+        },
+    ) as dag:
+
+        @task
+        def plan(params=None) -> dict:
+            from candlevault.orchestration import collective_tasks
+
+            return collective_tasks.plan_initial_load(params)
+
+        def stage(number: int, planned, after):
+            @task(task_id=f"groups_{number}", trigger_rule=Rule.ALL_DONE)
+            def groups(plan: dict) -> list[dict]:
+                return plan["stages"][number - 1]
+
+            @task(task_id=f"load_{number}", trigger_rule=Rule.ALL_DONE)
+            def load(group: dict) -> list[dict]:
+                from candlevault.orchestration import collective_tasks
+
+                return collective_tasks.load_group(group)
+
+            chosen = groups(planned)
+            if after is not None:
+                after >> chosen
+            return load.expand(group=chosen)
+
+        planned = plan()
+        loaded = None
+        for number in (1, 2, 3):
+            loaded = stage(number, planned, loaded)
+
+        @task(trigger_rule=Rule.ALL_DONE, retries=1)
+        def check_and_fill(planned: dict) -> dict:
+            from candlevault.orchestration import collective_tasks
+
+            return collective_tasks.check_and_fill(planned)
+
+        loaded >> check_and_fill(planned)
+    return dag
+
+
+def build_quality_check(doc: str) -> DAG:
+    """Check stored series on request: SQL tests and month suites over the last days."""
+    with DAG(
+        "quality_check",
+        doc_md=doc,
+        schedule=None,
+        start_date=house.START,
+        catchup=False,
+        max_active_runs=2,
+        default_args=house.default_args(retries=1),
+        tags=["candlevault", "quality"],
+        params={
+            "symbols": symbols(None, "Symbols or short names; empty: everything stored."),
+            "limit": _LIMIT,
+            "timeframe": Param(
+                None,
+                type=["null", "string"],
+                enum=[None, *TIMEFRAMES],
+                title="Timeframe",
+                description="Only this timeframe; empty: all that are stored.",
+            ),
+            "days": Param(30, type="integer", minimum=1, maximum=36500, title="Days back"),
+        },
+    ) as dag:
+
+        @task
+        def check(params=None) -> list[dict]:
+            from candlevault.orchestration import collective_tasks
+
+            return collective_tasks.quality_check(params)
+
+        check()
+    return dag
+
+
+def build_market_sync(universe: Universe, doc: str) -> DAG:
+    """Every five minutes: the last candles of the active list."""
+    with DAG(
+        "market_sync",
+        doc_md=doc,
+        schedule="*/5 * * * *",
+        start_date=house.START,
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(minutes=30),
+        default_args=house.default_args(retries=1, execution_timeout=timedelta(minutes=25)),
+        tags=["candlevault", "sync"],
+        params={
+            "symbols": symbols(
+                list(universe.market_sync_symbols), "Symbols or short names to keep fresh."
+            ),
+            "timeframe": Param("1h", type="string", enum=list(TIMEFRAMES), title="Timeframe"),
+            "candles": Param(
+                500, type="integer", minimum=1, maximum=1000, title="Candles to re-read"
+            ),
+        },
+    ) as dag:
+
+        @task
+        def sync(params=None) -> list[dict]:
+            from candlevault.orchestration import collective_tasks
+
+            return collective_tasks.market_sync(params)
+
+        sync()
+    return dag

@@ -1,0 +1,165 @@
+"""What the tasks of DAGs over many series do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from candlevault import config
+from candlevault.errors import CandlevaultError, CheckFailed, InvalidRequest
+from candlevault.ingest import many, syncs
+from candlevault.orchestration import runtime
+from candlevault.orchestration.house import START
+from candlevault.orchestration.series_tasks import check_window, refuse_unknown_keys, window_of
+from candlevault.series import Series, canonical_symbol
+from candlevault.series import parse as parse_series
+from candlevault.storage import series_registry
+from candlevault.timeframe import from_ms
+from candlevault.timeframe import parse as parse_timeframe
+from candlevault.windows import Window
+
+
+def plan_initial_load(params: Mapping[str, object]) -> dict[str, object]:
+    """Task: which series, in which stages and groups, over which window."""
+    with runtime.task_errors():
+        refuse_unknown_keys(params)
+        universe = config.universe()
+        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), universe.market)
+        window = window_of(params, START, from_ms(market.venue.server_time_ms()))
+        series = [
+            Series(market.venue.venue, universe.market, symbol, parse_timeframe(code))
+            for symbol in _symbols(params, universe)
+            for code in params["timeframes"]
+        ]
+        estimate = many.storage_estimate(series, window)
+        market.say(
+            f"{estimate['series']} series over {window}: at most {estimate['candles_at_most']:,}"
+            f" candles, about {estimate['bytes'] / 1e6:,.0f} MB"
+        )
+        bounds = {"start": window.start.isoformat(), "end": window.end.isoformat()}
+        stages = [
+            [{"series": [_named(one) for one in group], **bounds} for group in stage]
+            for stage in many.stages(series, int(str(params["groups"])))
+        ]
+        return {"stages": stages, **bounds}
+
+
+def load_group(group: Mapping[str, object]) -> list[dict[str, object]]:
+    """Task: load the series of a group one after the other; fails if any of them failed."""
+    with runtime.task_errors():
+        series = [parse_series(*names) for names in group["series"]]
+        market = runtime.market(series[0].venue, series[0].market)
+        results = many.load_many(market, series, _window(group))
+        failed = [result for result in results if result["status"] == "failed"]
+        if failed:
+            told = "; ".join(f"{r['symbol']} {r['timeframe']}: {r['errors'][0]}" for r in failed)
+            raise CandlevaultError(f"{len(failed)} of {len(results)} series failed: {told}")
+        return [
+            {
+                key: r[key]
+                for key in ("symbol", "timeframe", "status", "stored", "known_absent", "lost")
+            }
+            for r in results
+        ]
+
+
+def check_and_fill(plan: Mapping[str, object]) -> dict[str, object]:
+    """Task: fill what is lost once more, check every series, fail if one of them fails."""
+    with runtime.task_errors():
+        window = _window(plan)
+        series = [
+            parse_series(*names)
+            for stage in plan["stages"]
+            for group in stage
+            for names in group["series"]
+        ]
+        market = runtime.market(series[0].venue, series[0].market)
+        failed: dict[str, str] = {}
+        for one in series:
+            try:
+                syncs.load(market, one, window, purpose="gap_fill")
+                check_window(one, window)
+            except Exception as error:
+                # Told at the end: one series must not keep the others from being checked.
+                failed[str(one)] = f"{type(error).__name__}: {error}"[:300]
+                market.say(f"{one}: {failed[str(one)]}")
+        if failed:
+            told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+            raise CheckFailed(f"{len(failed)} of {len(series)} series failed: {told}")
+        return {"series": len(series), "failed": 0}
+
+
+def quality_check(params: Mapping[str, object]) -> list[dict[str, object]]:
+    """Task: check stored series over the last days; fails at the end if any of them fails."""
+    with runtime.task_errors():
+        refuse_unknown_keys(params)
+        universe = config.universe()
+        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), universe.market)
+        now_ms = market.venue.server_time_ms()
+        chosen = series_registry.everything(market.connect)
+        if params.get("timeframe"):
+            chosen = [s for s in chosen if s.series.timeframe.code == params["timeframe"]]
+        if params.get("symbols"):
+            wanted = set(_symbols(params, universe))
+            unknown = wanted - {s.series.symbol for s in chosen}
+            if unknown:
+                raise InvalidRequest("symbols", "nothing is stored of", ", ".join(sorted(unknown)))
+            chosen = [s for s in chosen if s.series.symbol in wanted]
+        if params.get("limit"):
+            keep = list(dict.fromkeys(s.series.symbol for s in chosen))[: int(str(params["limit"]))]
+            chosen = [s for s in chosen if s.series.symbol in keep]
+        if not chosen:
+            raise InvalidRequest("symbols", "no stored series to check")
+        window = Window(now_ms - int(str(params["days"])) * 86_400_000, now_ms)
+        reports, failed = [], []
+        for stored in chosen:
+            try:
+                reports.append(check_window(stored.series, window))
+            except Exception as error:
+                failed.append(str(error)[:300])
+        if failed:
+            raise CheckFailed(f"{len(failed)} of {len(chosen)} series failed: {'; '.join(failed)}")
+        return reports
+
+
+def market_sync(params: Mapping[str, object]) -> list[dict[str, object]]:
+    """Task: keep the active list fresh; fails at the end if any symbol failed."""
+    with runtime.task_errors():
+        refuse_unknown_keys(params)
+        universe = config.universe()
+        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), universe.market)
+        timeframe = parse_timeframe(str(params["timeframe"]))
+        series = [
+            Series(market.venue.venue, universe.market, symbol, timeframe)
+            for symbol in _symbols(params, universe)
+        ]
+        results = syncs.market_sync(market, series, count=int(str(params["candles"])))
+        failed = [result for result in results if result["status"] == "failed"]
+        for result in results:
+            market.say(str(result))
+        if failed:
+            told = "; ".join(f"{r['symbol']}: {r['error']}" for r in failed)
+            raise CandlevaultError(f"{len(failed)} of {len(results)} symbols failed: {told}")
+        return results
+
+
+def _symbols(params: Mapping[str, object], universe: config.Universe) -> list[str]:
+    given = params.get("symbols")
+    if given:
+        symbols = [
+            canonical_symbol(name, universe.quote_asset, f"symbols[{i}]")
+            for i, name in enumerate(given)
+        ]
+        return list(dict.fromkeys(symbols))
+    limit = params.get("limit")
+    return list(universe.symbols)[: int(str(limit)) if limit else None]
+
+
+def _named(series: Series) -> list[str]:
+    return [series.venue, series.market, series.symbol, series.timeframe.code]
+
+
+def _window(bounds: Mapping[str, object]) -> Window:
+    return Window.of(
+        datetime.fromisoformat(str(bounds["start"])), datetime.fromisoformat(str(bounds["end"]))
+    )

@@ -1,0 +1,149 @@
+"""The months of a stored series: their account, profile and verdict, and the partition ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import psycopg
+
+from candlevault import windows
+from candlevault.storage import candle_reads
+from candlevault.storage.series_registry import StoredSeries
+from candlevault.storage.sql import for_timeframe
+from candlevault.timeframe import to_ms
+from candlevault.windows import Account, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """One month of a series: the part of it that is kept and closed, its account and profile."""
+
+    whole: Window
+    part: Window
+    account: Account
+    off_grid: int
+    out_of_range_prices: int
+    bad_volumes: int
+    zero_volume: int
+    counted: int
+
+    @property
+    def verdict(self) -> str:
+        """`complete`, `incomplete`, or `running` while its last candle has not closed."""
+        if len(self.account.lost):
+            return "incomplete"
+        return "complete" if self.part.end_ms == self.whole.end_ms else "running"
+
+    def as_row(self) -> dict[str, float]:
+        """The month as the suite `stored_month` judges it."""
+        account = self.account
+        parts = len(account.stored) + len(account.absent) + len(account.lost)
+        stored = self.counted
+        return {
+            "expected": len(account.expected),
+            "stored": stored,
+            "lost": len(account.lost),
+            "obtainable_ratio": account.obtainable_ratio,
+            "unaccounted": abs(len(account.expected) - parts)
+            + abs(stored - self.off_grid - len(account.stored)),
+            "off_grid": self.off_grid,
+            "out_of_range_prices": self.out_of_range_prices,
+            "bad_volumes": self.bad_volumes,
+            "zero_volume_ratio": self.zero_volume / stored if stored else 0.0,
+        }
+
+
+def profile(connection: psycopg.Connection, stored: StoredSeries, window: Window) -> list[Month]:
+    """The months `window` touches, each from where the series' history begins.
+
+    History begins with the oldest stored candle or with `window`, whichever is earlier; a
+    month that reaches beyond `window`'s end is cut there.
+    """
+    row = connection.execute(
+        "SELECT oldest_data_time FROM market.series_status WHERE series_id = %s",
+        (stored.series_id,),
+    ).fetchone()
+    oldest_ms = window.start_ms if row is None or row[0] is None else to_ms(row[0])
+    kept = Window(min(oldest_ms, window.start_ms), window.end_ms)
+    whole = list(windows.months(window))
+    hull = kept.intersection(Window(whole[0].start_ms, whole[-1].end_ms))
+    assert hull is not None
+    timeframe = stored.series.timeframe
+    account = candle_reads.account(connection, stored, hull)
+    counts = {
+        row[0]: row[1:]
+        for row in connection.execute(
+            for_timeframe("profile_months", timeframe),
+            {
+                "series_id": stored.series_id,
+                "window_start": hull.start,
+                "window_end": hull.end,
+                "step": timeframe.step,
+            },
+        ).fetchall()
+    }
+    months = []
+    for month in whole:
+        part = month.intersection(hull)
+        if part is None:
+            continue
+        counted, off_grid, prices, volumes, zero = counts.get(month.start_ms, (0, 0, 0, 0, 0))
+        months.append(
+            Month(month, part, _clip(account, part), off_grid, prices, volumes, zero, counted)
+        )
+    return months
+
+
+def _clip(account: Account, part: Window) -> Account:
+    def inside(times: np.ndarray) -> np.ndarray:
+        left, right = np.searchsorted(times, [part.start_ms, part.end_ms])
+        return times[left:right]
+
+    return Account(
+        part,
+        account.timeframe,
+        inside(account.expected),
+        inside(account.stored),
+        inside(account.absent),
+        inside(account.lost),
+    )
+
+
+def record(connection: psycopg.Connection, stored: StoredSeries, months: list[Month]) -> None:
+    """Write the verdicts to the partition ledger, with the hash of each month's content.
+
+    A month that was recorded at the current revision is not hashed again.
+    """
+    revision = candle_reads.current_revision(connection, stored)
+    known = dict(
+        connection.execute(
+            "SELECT month, revision FROM market.series_months WHERE series_id = %s",
+            (stored.series_id,),
+        ).fetchall()
+    )
+    for month in months:
+        first_day = month.whole.start.date()
+        if known.get(first_day) == revision:
+            continue
+        account = month.account
+        connection.execute(
+            "INSERT INTO market.series_months (series_id, month, expected, stored, known_absent,"
+            " lost, verdict, content_hash, revision) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT (series_id, month) DO UPDATE SET expected = excluded.expected,"
+            " stored = excluded.stored, known_absent = excluded.known_absent,"
+            " lost = excluded.lost, verdict = excluded.verdict,"
+            " content_hash = excluded.content_hash, revision = excluded.revision,"
+            " checked_at = clock_timestamp()",
+            (
+                stored.series_id,
+                first_day,
+                len(account.expected),
+                len(account.stored),
+                len(account.absent),
+                len(account.lost),
+                month.verdict,
+                candle_reads.fingerprint(connection, stored, month.part, revision),
+                revision,
+            ),
+        )

@@ -1,0 +1,190 @@
+"""Backtest records: their life from pending to completed or failed, and their results.
+
+A record belongs to one DAG run. Trades, summary and the status `completed` are written in
+one transaction; a record that ended never changes again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from candlevault.storage.database import Connect
+from candlevault.timeframe import from_ms
+from candlevault.windows import Window
+
+ENDED = ("completed", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestRecord:
+    """One backtest as stored."""
+
+    backtest_id: int
+    dag_run_id: str
+    status: str
+    message: str | None
+    failed_field: str | None
+    payload: dict
+    created_at: datetime
+
+
+def open_record(connect: Connect, dag_run_id: str, payload: Mapping[str, object]) -> BacktestRecord:
+    """The record of a DAG run, made `pending` if it is new; a repeated call returns it.
+
+    A run that was cleared to be tried again starts over, unless it had completed.
+    """
+    with connect() as connection:
+        connection.execute(
+            "INSERT INTO market.backtests AS b (dag_run_id, status, payload)"
+            " VALUES (%s, 'pending', %s) ON CONFLICT (dag_run_id) DO UPDATE"
+            " SET status = 'pending', payload = excluded.payload, message = NULL,"
+            "     failed_field = NULL, started_at = NULL, finished_at = NULL"
+            " WHERE b.status <> 'completed'",
+            (dag_run_id, json.dumps(payload)),
+        )
+    record = get(connect, dag_run_id)
+    assert record is not None
+    return record
+
+
+def get(connect: Connect, dag_run_id: str) -> BacktestRecord | None:
+    """The record of a DAG run, or None."""
+    with connect() as connection:
+        row = connection.execute(
+            "SELECT backtest_id, dag_run_id, status, message, failed_field, payload, created_at"
+            " FROM market.backtests WHERE dag_run_id = %s",
+            (dag_run_id,),
+        ).fetchone()
+    return None if row is None else BacktestRecord(*row)
+
+
+def describe(
+    connect: Connect, dag_run_id: str, payload: Mapping[str, object], window: Window, strategy: str
+) -> None:
+    """Replace the payload as given by the checked one with every default filled in."""
+    with connect() as connection:
+        connection.execute(
+            "UPDATE market.backtests SET payload = %s, window_start = %s, window_end = %s,"
+            " strategy = %s WHERE dag_run_id = %s",
+            (json.dumps(payload), window.start, window.end, strategy, dag_run_id),
+        )
+
+
+def advance(connect: Connect, dag_run_id: str, status: str, series_id: int | None = None) -> None:
+    """Move a record that has not ended to `fetching_data` or `running`."""
+    with connect() as connection:
+        connection.execute(
+            "UPDATE market.backtests SET status = %s,"
+            " started_at = coalesce(started_at, clock_timestamp()),"
+            " series_id = coalesce(%s, series_id)"
+            " WHERE dag_run_id = %s AND status NOT IN ('completed', 'failed')",
+            (status, series_id, dag_run_id),
+        )
+
+
+def fail(connect: Connect, dag_run_id: str, message: str, field: str | None = None) -> bool:
+    """End a record as failed; false when it had ended already. The first reason stays."""
+    with connect() as connection:
+        return (
+            connection.execute(
+                "UPDATE market.backtests SET status = 'failed', message = %s, failed_field = %s,"
+                " finished_at = clock_timestamp()"
+                " WHERE dag_run_id = %s AND status NOT IN ('completed', 'failed')",
+                (message[:2000], field, dag_run_id),
+            ).rowcount
+            == 1
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is stored of a finished run. Times in trades are ms UTC."""
+
+    trades: Sequence[Mapping[str, object]]
+    metrics: Mapping[str, object]
+    versions: Mapping[str, str]
+    data_summary: Mapping[str, object]
+    data_fingerprint: str
+    data_revision: int
+    result_hash: str
+
+
+_TRADE_COLUMNS = (
+    "side", "signal_time", "entry_time", "entry_price", "exit_time", "exit_price", "quantity",
+    "entry_fee", "exit_fee", "pnl", "return_pct", "bars_held", "exit_reason", "ambiguous",
+    "mae_pct", "mfe_pct",
+)  # fmt: skip
+
+
+def complete(connect: Connect, dag_run_id: str, outcome: Outcome) -> int:
+    """Store trades, summary and `completed` together; returns the backtest's id.
+
+    Called again for a completed record it changes nothing.
+    """
+    with connect() as connection, connection.transaction():
+        row = connection.execute(
+            "SELECT backtest_id, status FROM market.backtests WHERE dag_run_id = %s FOR UPDATE",
+            (dag_run_id,),
+        ).fetchone()
+        backtest_id, status = row
+        if status in ENDED:
+            return backtest_id
+        columns = ", ".join(("backtest_id", "trade_no", *_TRADE_COLUMNS))
+        with connection.cursor().copy(f"COPY market.trades ({columns}) FROM STDIN") as copy:
+            for number, trade in enumerate(outcome.trades, start=1):
+                values = [
+                    from_ms(trade[name]) if name.endswith("_time") else trade[name]
+                    for name in _TRADE_COLUMNS
+                ]
+                copy.write_row((backtest_id, number, *values))
+        connection.execute(
+            "INSERT INTO market.performance_summaries (backtest_id, dag_run_id, trade_count,"
+            " final_equity, metrics) VALUES (%s, %s, %s, %s, %s)",
+            (
+                backtest_id,
+                dag_run_id,
+                len(outcome.trades),
+                outcome.metrics["final_equity"],
+                json.dumps(outcome.metrics),
+            ),
+        )
+        connection.execute(
+            "UPDATE market.backtests SET status = 'completed', finished_at = clock_timestamp(),"
+            " versions = %s, data_summary = %s, data_fingerprint = %s, data_revision = %s,"
+            " result_hash = %s WHERE backtest_id = %s",
+            (
+                json.dumps(outcome.versions),
+                json.dumps(outcome.data_summary),
+                outcome.data_fingerprint,
+                outcome.data_revision,
+                outcome.result_hash,
+                backtest_id,
+            ),
+        )
+    return backtest_id
+
+
+def reconcile(connect: Connect, state_of: Callable[[str], str | None]) -> list[str]:
+    """End the records whose DAG run is over without having ended them; returns their run ids.
+
+    `state_of(dag_run_id)` is Airflow's state of the run, or None when it knows no such run.
+    """
+    with connect() as connection:
+        open_runs = [
+            row[0]
+            for row in connection.execute(
+                "SELECT dag_run_id FROM market.backtests"
+                " WHERE status NOT IN ('completed', 'failed') ORDER BY created_at"
+            ).fetchall()
+        ]
+    ended = []
+    for dag_run_id in open_runs:
+        state = state_of(dag_run_id)
+        if state in (None, "failed", "success"):
+            was = "is gone" if state is None else f"ended as {state}"
+            if fail(connect, dag_run_id, f"the DAG run {was} before the backtest was finished"):
+                ended.append(dag_run_id)
+    return ended
