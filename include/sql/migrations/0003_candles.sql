@@ -41,32 +41,39 @@ BEGIN
         'Only where it is not open_time + timeframe - 1 ms (the last candle before an outage).');
 END $$;
 
--- Makes the partitions that [from_time, to_time) needs: by month for 1m and 5m, by year
--- for everything coarser (monthly ones cost a third of the writing speed). Safe to call at
--- any time and by many at once. A table is attached rather than created as a partition,
+-- The partitions that [from_time, to_time) needs: by month for 1m and 5m, by year for
+-- everything coarser (monthly ones cost a third of the writing speed).
+CREATE FUNCTION market.partitions_needed(timeframe text, from_time timestamptz, to_time timestamptz)
+RETURNS TABLE (name text, lower timestamptz, upper timestamptz)
+LANGUAGE sql STABLE SET timezone = 'UTC' AS $$
+    SELECT 'candles_' || timeframe || '_' || to_char(g, CASE unit WHEN 'month' THEN 'YYYY_MM' ELSE 'YYYY' END),
+           g, g + ('1 ' || unit)::interval
+    FROM (SELECT CASE WHEN timeframe IN ('1m', '5m') THEN 'month' ELSE 'year' END AS unit) u,
+         generate_series(date_trunc(unit, from_time), to_time - interval '1 microsecond', ('1 ' || unit)::interval) AS g
+$$;
+
+CREATE FUNCTION market.partitions_missing(timeframe text, from_time timestamptz, to_time timestamptz)
+RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT count(*) FROM market.partitions_needed(timeframe, from_time, to_time)
+    WHERE to_regclass(format('market.%I', name)) IS NULL
+$$;
+
+-- Makes what is missing. The caller holds the advisory lock of partitions, taken in a
+-- statement before this one: a statement that waited for the lock could still see the
+-- catalogue as it was before. A table is attached rather than created as a partition,
 -- because attaching does not block readers.
 CREATE FUNCTION market.ensure_partitions(timeframe text, from_time timestamptz, to_time timestamptz)
 RETURNS integer LANGUAGE plpgsql SET timezone = 'UTC' AS $$
 DECLARE
-    unit    text := CASE WHEN timeframe IN ('1m', '5m') THEN 'month' ELSE 'year' END;
+    part    record;
     parent  text := 'candles_' || timeframe;
-    lower   timestamptz := date_trunc(unit, from_time);
-    upper   timestamptz;
-    child   text;
     created integer := 0;
 BEGIN
-    WHILE lower < to_time LOOP
-        upper := lower + ('1 ' || unit)::interval;
-        child := parent || '_' || to_char(lower, CASE unit WHEN 'month' THEN 'YYYY_MM' ELSE 'YYYY' END);
-        IF to_regclass(format('market.%I', child)) IS NULL THEN
-            PERFORM pg_advisory_xact_lock(hashtextextended('candlevault/partitions', 0));
-            IF to_regclass(format('market.%I', child)) IS NULL THEN
-                EXECUTE format('CREATE TABLE market.%I (LIKE market.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', child, parent);
-                EXECUTE format('ALTER TABLE market.%I ATTACH PARTITION market.%I FOR VALUES FROM (%L) TO (%L)', parent, child, lower, upper);
-                created := created + 1;
-            END IF;
-        END IF;
-        lower := upper;
+    FOR part IN SELECT * FROM market.partitions_needed(timeframe, from_time, to_time)
+                WHERE to_regclass(format('market.%I', name)) IS NULL LOOP
+        EXECUTE format('CREATE TABLE market.%I (LIKE market.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part.name, parent);
+        EXECUTE format('ALTER TABLE market.%I ATTACH PARTITION market.%I FOR VALUES FROM (%L) TO (%L)', parent, part.name, part.lower, part.upper);
+        created := created + 1;
     END LOOP;
     RETURN created;
 END $$;

@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import numpy as np
 import psycopg
@@ -35,6 +36,9 @@ _COLUMNS = (
     "series_id", "open_time", *candles.PRICES, *candles.AMOUNTS, "trades_count", "close_time",
     "fetch_id", "revision",
 )  # fmt: skip
+
+
+_PARTITIONS_LOCK = 0x63765F70617274
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,7 @@ class Published:
 
 def publish(connect: Connect, stored: StoredSeries, claim: Claim, batch: Batch) -> Published:
     """Write a batch; raises LeaseLost when the claim is no longer the latest one."""
-    with connect() as connection, connection.transaction():
-        _ensure_partitions(connection, stored.series.timeframe, batch.candles)
+    _ensure_partitions(connect, stored.series.timeframe, batch.candles)
     with connect() as connection, connection.transaction():
         _require_latest(connection, claim)
         revision = (
@@ -115,15 +118,18 @@ def publish(connect: Connect, stored: StoredSeries, claim: Claim, batch: Batch) 
     return published
 
 
-def _ensure_partitions(
-    connection: psycopg.Connection, timeframe: Timeframe, table: pa.Table
-) -> None:
-    if table.num_rows:
-        times = candles.open_times(table)
-        connection.execute(
-            "SELECT market.ensure_partitions(%s, %s, %s)",
-            (timeframe.code, from_ms(times[0]), from_ms(times[-1] + 1)),
-        )
+def _ensure_partitions(connect: Connect, timeframe: Timeframe, table: pa.Table) -> None:
+    if table.num_rows == 0:
+        return
+    times = candles.open_times(table)
+    # Reaching past the newest candle, so that a partition exists before it is needed.
+    ahead = timedelta(days=31)
+    span = (timeframe.code, from_ms(times[0]), from_ms(times[-1]) + ahead)
+    with connect() as connection, connection.transaction():
+        missing = connection.execute("SELECT market.partitions_missing(%s, %s, %s)", span)
+        if missing.fetchone()[0]:
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_PARTITIONS_LOCK,))
+            connection.execute("SELECT market.ensure_partitions(%s, %s, %s)", span)
 
 
 def _require_latest(connection: psycopg.Connection, claim: Claim) -> None:
