@@ -49,6 +49,9 @@ SETTINGS: tuple[Setting, ...] = (
         "URL of the archive's S3 listing.",
     ),
     Setting("CANDLEVAULT_REQUESTS_AT_ONCE", "5", "Requests in flight per provider and process."),
+    Setting(
+        "CANDLEVAULT_RETRY_DELAY_S", "60", "Seconds before a failed task's first retry; doubles."
+    ),
     Setting("CANDLEVAULT_REQUEST_TIMEOUT_S", "30", "Seconds until an answer must be complete."),
 )
 """Every setting of the library. The local system's own ones are listed with it."""

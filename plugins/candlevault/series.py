@@ -35,17 +35,27 @@ class Series:
         return f"{self.venue}/{self.market}/{self.symbol}/{self.timeframe.code}"
 
 
+_DOLLARS = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "EUR", "TRY")
+_COINS = ("BTC", "ETH", "BNB")
+
+
 def canonical_symbol(name: str, quote_asset: str = "USDT", field: str = "symbol") -> str:
     """The canonical symbol of a short name (`BTC`) or a symbol (`btcusdt`, `BTCUSDT`).
 
-    A name that does not end in the quote asset gets it appended. Raises InvalidRequest
-    for anything but ASCII letters and digits, a trailing newline included.
+    A name that ends in a known quote asset is a symbol (one in a coin, such as ETHBTC, only
+    with three letters before it: WBTC and STETH are assets); any other gets `quote_asset`
+    appended. Raises InvalidRequest for anything but ASCII letters and digits.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9]{1,20}", name, re.ASCII):
         raise InvalidRequest(field, "must be 1 to 20 ASCII letters and digits", name)
     upper = name.upper()
-    if upper.endswith(quote_asset) and len(upper) > len(quote_asset):
-        return upper
+    for quote, least in (
+        (quote_asset, 1),
+        *((quote, 1) for quote in _DOLLARS),
+        *((quote, 3) for quote in _COINS),
+    ):
+        if upper.endswith(quote) and len(upper) - len(quote) >= least:
+            return upper
     return upper + quote_asset
 
 

@@ -47,7 +47,7 @@ def accept(
         as_of = request.data.as_of
         if as_of is not None and as_of > datetime.now(UTC):
             raise InvalidRequest("data.as_of", "must not lie in the future", as_of.isoformat())
-        _refuse_future(request, now)
+        request = payloads.parse(conf, now=now, default_venue=default_venue)
         _refuse_unknown(venue, request)
     except InvalidRequest as error:
         backtests.fail(connect, dag_run_id, str(error), error.field)
@@ -170,15 +170,6 @@ def _missing(request: payloads.BacktestRequest, account: Account | None) -> str:
         f" {request.series.timeframe}, start {start:%Y-%m-%dT%H:%MZ}, end {end:%Y-%m-%dT%H:%MZ})"
         " and run the backtest again"
     )
-
-
-def _refuse_future(request: payloads.BacktestRequest, now: datetime) -> None:
-    if request.end_time > now:
-        raise InvalidRequest(
-            "end_time",
-            f"must not lie after the venue's present, {now:%Y-%m-%dT%H:%M:%SZ}",
-            request.end_time.isoformat(),
-        )
 
 
 def _refuse_unknown(venue: Venue, request: payloads.BacktestRequest) -> None:

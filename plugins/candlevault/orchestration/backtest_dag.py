@@ -18,13 +18,16 @@ RESULTS = Asset(name="backtest results", uri="candlevault://backtests", group="b
 def form() -> dict[str, Param]:
     """The fields of the trigger form, from the payload's JSON schema.
 
-    A required field has no default, so that Airflow refuses a run without it.
+    A required field has no default, so that Airflow refuses a run without it. Unknown keys
+    and strategies are left to the first task: its message names the nearest known one and
+    stays in the failed record.
     """
     fields = {}
     for name, schema in PAYLOAD_PROPERTIES.items():
-        schema = copy.deepcopy(schema)
-        schema.pop("x-rule", None)
+        schema = _open(copy.deepcopy(schema))
         default = schema.pop("default", None)
+        if name == "strategy":
+            del schema["allOf"], schema["properties"]["name"]["enum"]
         if name == "venue":
             default = config.setting("CANDLEVAULT_VENUE")
         if name in REQUIRED:
@@ -32,6 +35,16 @@ def form() -> dict[str, Param]:
         else:
             fields[name] = Param(default, **schema)
     return fields
+
+
+def _open(schema):
+    """The schema without what only our own checker reads or says better."""
+    if isinstance(schema, list):
+        return [_open(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    left_out = ("x-rule", "additionalProperties")
+    return {key: _open(value) for key, value in schema.items() if key not in left_out}
 
 
 def build_backtest(doc: str) -> DAG:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Asset, get_parsing_context
 
+from candlevault import config
 from candlevault.config import SeriesPolicy
 from candlevault.series import Series
 
@@ -16,11 +17,13 @@ POOL = "default_pool"
 
 
 def default_args(**more: object) -> dict[str, object]:
-    """Arguments of every task: three retries after 1, 2 and 4 minutes, six hours at most."""
+    """Arguments of every task: three retries with growing delay, six hours at most."""
     return {
         "owner": OWNER,
         "retries": 3,
-        "retry_delay": timedelta(seconds=60),
+        "retry_delay": timedelta(
+            seconds=config.number_setting("CANDLEVAULT_RETRY_DELAY_S", 1, 86_400)
+        ),
         "retry_exponential_backoff": True,
         "max_retry_delay": timedelta(minutes=10),
         "execution_timeout": timedelta(hours=6),

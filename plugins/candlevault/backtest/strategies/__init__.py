@@ -1,0 +1,1 @@
+"""Strategies: one module each, found by `registry`. A new file here is a new strategy."""

@@ -1,0 +1,51 @@
+"""Mean reversion with Wilder's relative strength index of the close.
+
+Wishes to be long on every bar whose RSI lies below `lower` and to be flat on every bar
+whose RSI lies above `upper`; a value on the limit does nothing. These are levels, not
+crosses: after a stop closed the position, the next bar below `lower` enters again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from candlevault.backtest.frame import Bars
+from candlevault.backtest.indicators import rsi
+from candlevault.backtest.strategies.contract import (
+    ENTER,
+    EXIT,
+    Ascending,
+    Parameter,
+    Params,
+    Strategy,
+)
+
+
+def lines(bars: Bars, params: Params) -> dict[str, np.ndarray]:
+    """The index, `rsi`, 0–100."""
+    return {"rsi": rsi(bars.close, params["period"])}
+
+
+def signals(bars: Bars, params: Params) -> np.ndarray:
+    """ENTER where the RSI is below `lower`, EXIT where it is above `upper`; int8."""
+    index = lines(bars, params)["rsi"]
+    out = np.zeros(len(index), dtype=np.int8)
+    out[index < params["lower"]] = ENTER
+    out[index > params["upper"]] = EXIT
+    return out
+
+
+STRATEGY = Strategy(
+    name="rsi_reversion",
+    version="1",
+    title="Oversold to overbought",
+    description="Buys when the relative strength index is low, sells when it is high.",
+    parameters=(
+        Parameter("period", "integer", 14, 1, 10_000, "Bars of Wilder's smoothing."),
+        Parameter("lower", "number", 30.0, 0.0, 100.0, "Enter below this RSI."),
+        Parameter("upper", "number", 70.0, 0.0, 100.0, "Exit above this RSI."),
+    ),
+    rules=(Ascending("lower", "upper"),),
+    signals=signals,
+    lines=lines,
+)

@@ -1,0 +1,506 @@
+"""The archive surface: zip files, checksums and the S3 listing of data.binance.vision.
+
+Files are packed on demand from the same candles that REST answers, byte for byte the same
+each time, and appear by the venue's clock: a day at 06:00 UTC of the next day, a month at
+06:00 UTC on the first Monday of the next month. A month or day that the candles at hand do
+not cover to its end is never published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from xml.sax.saxutils import escape
+
+from candlevault import timeframe as timeframes_module
+from candlevault.errors import InvalidRequest
+from candlevault.simulator.answer import XML, Reply
+from candlevault.simulator.block import Row
+from candlevault.simulator.clock import iso
+from candlevault.simulator.exchange import Exchange
+from candlevault.simulator.faults import ROWS, Fault, absences, distort
+from candlevault.simulator.published import PATH
+from candlevault.simulator.source import CandleSeries, NoCandleData
+from candlevault.timeframe import from_ms, to_ms
+
+PREFIX = "/archive/"
+LISTING = "/archive-listing"
+_PLACES = {"spot": "spot", "um": "futures/um"}
+_MARKETS = {place: market for market, place in _PLACES.items()}
+_PUBLISHED_AT = timedelta(hours=6)
+_MICROSECONDS_FROM_MS = 1_735_689_600_000
+"""Spot files of 2025-01-01 and later count in microseconds."""
+_UM_HEADER_FROM_MS = 1_654_041_600_000
+"""Futures files have a header from 2022-06 on."""
+_HEADER = (
+    b"open_time,open,high,low,close,volume,close_time,quote_volume,count,"
+    b"taker_buy_volume,taker_buy_quote_volume,ignore\n"
+)
+_ZIP_MOMENT = (1980, 1, 1, 0, 0, 0)
+_KEYS_PER_PAGE = 1000
+_CHECKSUM = ".CHECKSUM"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One archive file: a day or a month of a series. `stem` is its path without `.zip`."""
+
+    stem: str
+    market: str
+    symbol: str
+    timeframe: str
+    start_ms: int
+    end_ms: int
+    published_ms: int
+
+    @property
+    def name(self) -> str:
+        """The bare name without an ending."""
+        return self.stem.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The bytes that are sent for a file, and what is said of them."""
+
+    data: bytes
+    checksum: bytes
+    etag: str
+    modified_ms: int
+
+
+def file_of(stem: str) -> File | None:
+    """The File of a path without `.zip`, or None when no archive can have that name."""
+    match = PATH.fullmatch(stem)
+    if match is None or match["timeframe"] not in timeframes_module.ALL:
+        return None
+    date = match["date"]
+    monthly = match["period"] == "monthly"
+    if monthly != (len(date) == 7) or (not monthly and match["timeframe"] == "1w"):
+        return None
+    try:
+        start = datetime.fromisoformat(date + ("-01" if monthly else "")).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    end = _next_month(start) if monthly else start + timedelta(days=1)
+    # The first Monday on or after the first of the next month.
+    wait = timedelta(days=(7 - end.weekday()) % 7 if monthly else 0)
+    return File(
+        stem,
+        _MARKETS[match["place"]],
+        match["symbol"],
+        match["timeframe"],
+        to_ms(start),
+        to_ms(end),
+        to_ms(end + wait + _PUBLISHED_AT),
+    )
+
+
+def _next_month(moment: datetime) -> datetime:
+    return (moment.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+class Archive:
+    """Builds and lists the files of an exchange. Safe to use from several threads."""
+
+    def __init__(self, exchange: Exchange, cache_bytes: int = 64 * 2**20) -> None:
+        self._exchange = exchange
+        self._held: OrderedDict[str, Packed] = OrderedDict()
+        self._bytes = 0
+        self._max_bytes = cache_bytes
+        self._told: dict[str, tuple[int, str, bytes]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, path: str, target: str) -> Reply:
+        """The reply to GET `path` (below the prefix); `target` is what fault patterns see."""
+        key = path.removeprefix(PREFIX)
+        is_checksum = key.endswith(_CHECKSUM)
+        zip_key = key.removesuffix(_CHECKSUM)
+        kind = "archive.checksum" if is_checksum else "archive.zip"
+        if not zip_key.endswith(".zip"):
+            return _missing(key, "unexpected")
+        file = file_of(zip_key.removesuffix(".zip"))
+        if file is None:
+            return _missing(key, "archive.unknown")
+        if not self._is_published(file):
+            return _missing(key, kind)
+        packed = self._spoilt(file, target, is_checksum)
+        data = packed.checksum if is_checksum else packed.data
+        headers = {
+            "ETag": packed.etag if not is_checksum else _etag(data),
+            "Last-Modified": format_datetime(from_ms(packed.modified_ms), usegmt=True),
+            "Accept-Ranges": "bytes",
+        }
+        content_type = "text/plain" if is_checksum else "application/zip"
+        return Reply(200, data, content_type, headers, kind)
+
+    def list(self, params: dict[str, str]) -> Reply:
+        """The S3 listing (version 1) for `prefix`, `delimiter`, `marker` and `max-keys`."""
+        prefix, marker = params.get("prefix", ""), params.get("marker", "")
+        delimiter = params.get("delimiter", "")
+        try:
+            page = min(max(int(params.get("max-keys", _KEYS_PER_PAGE)), 0), _KEYS_PER_PAGE)
+        except ValueError:
+            page = -1
+        if delimiter not in ("", "/") or page < 0:
+            return _s3_error(400, "InvalidArgument", "Invalid Argument", "archive.listing")
+        entries: list[tuple[str, File | None]] = []
+        truncated = False
+        for entry in self._walk("", prefix, marker, delimiter):
+            if len(entries) == page:
+                truncated = page > 0
+                break
+            entries.append(entry)
+        head = (
+            '<?xml version="1.0" encoding="UTF-8"?>\n'
+            '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<Name>data.binance.vision</Name><Prefix>{escape(prefix)}</Prefix>"
+            f"<Marker>{escape(marker)}</Marker>"
+        )
+        parts = [head]
+        if truncated and delimiter:
+            # Without a delimiter S3 names no next marker: the last key is the one to use.
+            parts.append(f"<NextMarker>{escape(entries[-1][0])}</NextMarker>")
+        parts.append(f"<MaxKeys>{page}</MaxKeys>")
+        if delimiter:
+            parts.append("<Delimiter>/</Delimiter>")
+        parts.append(f"<IsTruncated>{'true' if truncated else 'false'}</IsTruncated>")
+        parts += [self._contents(key, file) for key, file in entries if file]
+        parts += [
+            f"<CommonPrefixes><Prefix>{escape(key)}</Prefix></CommonPrefixes>"
+            for key, file in entries
+            if not file
+        ]
+        parts.append("</ListBucketResult>")
+        return Reply(200, "".join(parts).encode(), XML, kind="archive.listing")
+
+    # What is published
+
+    def _is_published(self, file: File) -> bool:
+        if file.published_ms > self._exchange.clock.now_ms():
+            return False
+        if self._kept(file):
+            return True
+        try:
+            series = self._series(file)
+            if not self._is_covered(file, series):
+                return False
+            return series.has_candle(file.start_ms, file.end_ms - 1)
+        except (NoCandleData, InvalidRequest):
+            return False
+
+    def _is_covered(self, file: File, series: CandleSeries) -> bool:
+        """Whether the candles held reach the end of the file's month or day."""
+        if series.last_ms is None:
+            return True
+        last_wanted = series.timeframe.floor(file.end_ms - 1)
+        if series.ended_ms is not None:
+            last_wanted = min(last_wanted, series.timeframe.floor(series.ended_ms - 1))
+        return last_wanted <= series.last_ms
+
+    def _series(self, file: File) -> CandleSeries:
+        if file.symbol not in self._exchange.source.symbols(file.market):
+            raise NoCandleData(f"no {file.symbol}")
+        return self._exchange.source.series(file.market, file.symbol, file.timeframe)
+
+    def _kept(self, file: File) -> bool:
+        published = self._exchange.published
+        return published is not None and file.stem in published.files
+
+    # Packing
+
+    def _packed(self, file: File, target: str, count: bool = False) -> Packed:
+        faults = self._exchange.faults.row_faults(
+            "archive", file.market, file.symbol, file.timeframe, target
+        )
+        faults = [fault for fault in faults if _touches(fault, file)]
+        if faults:
+            if count:
+                self._exchange.faults.count(faults)
+            return self._pack(file, faults)
+        with self._lock:
+            packed = self._held.get(file.stem)
+            if packed is not None:
+                self._held.move_to_end(file.stem)
+                return packed
+        packed = self._pack(file, [])
+        with self._lock:
+            self._told[file.stem] = (len(packed.data), packed.etag, packed.checksum)
+            if file.stem not in self._held:
+                self._held[file.stem] = packed
+                self._bytes += len(packed.data)
+                while self._bytes > self._max_bytes and len(self._held) > 1:
+                    _, dropped = self._held.popitem(last=False)
+                    self._bytes -= len(dropped.data)
+        return packed
+
+    def _pack(self, file: File, faults: list[Fault]) -> Packed:
+        modified = max([file.published_ms, *(fault.set_at_ms for fault in faults)])
+        published = self._exchange.published
+        if self._kept(file) and not faults:
+            kept = published.files[file.stem]
+            if kept.suffix == ".zip":
+                data = kept.read_bytes()
+                checksum = published.checksum(file.stem) or _checksum(file, data)
+                return Packed(data, checksum, _etag(data), modified)
+            content = kept.read_bytes()
+        else:
+            content = _csv(file, self._lines(file, faults))
+        data = _zip([(f"{file.name}.csv", content)])
+        return Packed(data, _checksum(file, data), _etag(data), modified)
+
+    def _lines(self, file: File, faults: list[Fault]) -> list[str]:
+        """The candles of the file as comma-separated values, in milliseconds."""
+        lines: list[str] = []
+        absent = absences(faults)
+        for block in self._series(file).blocks(file.start_ms, file.end_ms - 1, False):
+            i, j = block.span(file.start_ms, file.end_ms - 1)
+            if i < j:
+                # Far quicker than parsing: no value holds a quote or a bracket.
+                text = block.encoded(i, j).decode()[1:-1].replace('"', "")
+                found = text.split("],[")
+                if absent is not None:
+                    gone = absent(block.open_times[i:j])
+                    found = [line for line, away in zip(found, gone, strict=True) if not away]
+                lines += found
+        if not any(fault.kind != "drop_rows" for fault in faults):
+            return lines
+        rows, _ = distort([_row(line) for line in lines], faults)
+        return [",".join(map(str, row)) for row in rows]
+
+    def _spoilt(self, file: File, target: str, is_checksum: bool) -> Packed:
+        """The file as the zip faults leave it.
+
+        A spoilt zip agrees with its checksum unless the checksum is what is spoilt, so each
+        kind exercises its own check. Faults are matched against the zip's path also when the
+        checksum is asked for; only the request for the spoilt thing itself is counted.
+        """
+        zip_target = target.replace(_CHECKSUM, "") if is_checksum else target
+        packed = self._packed(file, zip_target, count=not is_checksum)
+        book = self._exchange.faults
+        for fault in book.seen(("bad_zip", "wrong_member"), zip_target):
+            if not is_checksum and not book.strike_one(fault):
+                continue
+            data = _SPOIL[fault.kind](packed.data, file, fault.args)
+            packed = replace(packed, data=data, checksum=_checksum(file, data), etag=_etag(data))
+        for fault in book.seen(("bad_checksum",), zip_target):
+            if is_checksum and book.strike_one(fault):
+                packed = replace(packed, checksum=_bad_checksum(packed.checksum, fault.args))
+        return packed
+
+    # Listing
+
+    def _contents(self, key: str, file: File) -> str:
+        target, modified = f"{PREFIX}{file.stem}.zip", file.published_ms
+        if self._exchange.faults.active(ROWS):
+            packed = self._packed(file, target)
+            size, etag, checksum = len(packed.data), packed.etag, packed.checksum
+            modified = packed.modified_ms
+        else:
+            if file.stem not in self._told:
+                self._packed(file, target)
+            size, etag, checksum = self._told[file.stem]
+        if key.endswith(_CHECKSUM):
+            size, etag = len(checksum), _etag(checksum)
+        when = iso(modified - modified % 1000).replace("Z", ".000Z")
+        return (
+            f"<Contents><Key>{escape(key)}</Key><LastModified>{when}</LastModified>"
+            f"<ETag>{escape(etag, {chr(34): '&quot;'})}</ETag><Size>{size}</Size>"
+            "<StorageClass>STANDARD</StorageClass></Contents>"
+        )
+
+    def _walk(
+        self, folder: str, prefix: str, marker: str, delimiter: str
+    ) -> Iterator[tuple[str, File | None]]:
+        """Keys and, below a delimiter, common prefixes after `marker`, in S3's order."""
+        for child in self._children(folder):
+            key = folder + child
+            if not (key.startswith(prefix) or prefix.startswith(key)):
+                continue
+            if child.endswith("/"):
+                if delimiter and "/" in key[len(prefix) :]:
+                    if key > marker and self._holds_files(key):
+                        yield key, None
+                elif key > marker or marker.startswith(key):
+                    yield from self._walk(key, prefix, marker, delimiter)
+            elif key > marker:
+                file = file_of(key.removesuffix(_CHECKSUM).removesuffix(".zip"))
+                if file and self._is_published(file):
+                    yield key, file
+
+    def _holds_files(self, folder: str) -> bool:
+        return next(self._walk(folder, folder, "", ""), None) is not None
+
+    def _children(self, folder: str) -> list[str]:
+        """Names directly below `folder`, folders with a slash, in S3's order."""
+        source = self._exchange.source
+        parts = folder.rstrip("/").split("/") if folder else []
+        if not parts:
+            return ["data/"]
+        place = 3 if parts[1:2] == ["futures"] else 2
+        if len(parts) == 1:
+            names = ["futures/", "spot/"]
+        elif parts == ["data", "futures"]:
+            names = ["um/"]
+        elif len(parts) == place:
+            names = ["daily/", "monthly/"]
+        elif len(parts) == place + 1:
+            names = ["klines/"]
+        else:
+            market = _MARKETS["/".join(parts[1:place])]
+            below = parts[place + 2 :]
+            kept = self._kept_below(folder)
+            if not below:
+                names = [f"{symbol}/" for symbol in source.symbols(market)] + kept
+            elif len(below) == 1:
+                codes = source.timeframes(market, below[0])
+                if parts[place] == "daily":
+                    codes = [code for code in codes if code != "1w"]
+                names = [f"{code}/" for code in codes] + kept
+            else:
+                names = self._file_names(folder, market, *below, daily=parts[place] == "daily")
+                names += [f"{stem}{end}" for stem in kept for end in (".zip", f".zip{_CHECKSUM}")]
+        return sorted(set(names))
+
+    def _kept_below(self, folder: str) -> list[str]:
+        if self._exchange.published is None:
+            return []
+        names = set()
+        for stem in self._exchange.published.files:
+            if stem.startswith(folder):
+                head, slash, _ = stem[len(folder) :].partition("/")
+                names.add(head + slash)
+        return sorted(names)
+
+    def _file_names(
+        self, folder: str, market: str, symbol: str, timeframe: str, *, daily: bool
+    ) -> list[str]:
+        """Names for every month or day from the first candle to the clock."""
+        source = self._exchange.source
+        if symbol not in source.symbols(market):
+            return []
+        try:
+            series = source.series(market, symbol, timeframe)
+            moment = from_ms(series.first_ms)
+        except NoCandleData:
+            return []
+        last_ms = self._exchange.clock.now_ms()
+        if series.last_ms is not None:
+            last_ms = min(last_ms, series.last_ms)
+        moment = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        if not daily:
+            moment = moment.replace(day=1)
+        names = []
+        while to_ms(moment) <= last_ms:
+            date = moment.strftime("%Y-%m-%d" if daily else "%Y-%m")
+            name = f"{symbol}-{timeframe}-{date}.zip"
+            names += [name, name + _CHECKSUM]
+            moment = moment + timedelta(days=1) if daily else _next_month(moment)
+        return names
+
+
+def _touches(fault: Fault, file: File) -> bool:
+    """Whether a row fault that names candles names one of this file."""
+    if fault.dropped_window:
+        start, end = fault.dropped_window
+        return start < file.end_ms and file.start_ms < end
+    named = list(fault.restated) or fault.dropped.tolist()
+    return not named or any(file.start_ms <= ms < file.end_ms for ms in named)
+
+
+def _row(line: str) -> Row:
+    fields: Row = line.split(",")
+    for whole in (0, 6, 8):
+        fields[whole] = int(fields[whole])
+    return fields
+
+
+def _csv(file: File, lines: list[str]) -> bytes:
+    if file.market == "spot" and file.start_ms >= _MICROSECONDS_FROM_MS:
+        lines = [_in_microseconds(line) for line in lines]
+    body = "".join(f"{line}\n" for line in lines).encode()
+    header = file.market == "um" and file.start_ms >= _UM_HEADER_FROM_MS
+    return _HEADER + body if header else body
+
+
+def _in_microseconds(line: str) -> str:
+    t, o, h, low, c, v, close, rest = line.split(",", 7)
+    return f"{t}000,{o},{h},{low},{c},{v},{close}999,{rest}"
+
+
+def _zip(members: list[tuple[str, bytes]]) -> bytes:
+    """A zip of the members, the same bytes for the same content."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bundle:
+        for name, content in members:
+            info = zipfile.ZipInfo(name, _ZIP_MOMENT)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.create_system = 3
+            info.external_attr = 0o644 << 16
+            bundle.writestr(info, content, compresslevel=1)
+    return buffer.getvalue()
+
+
+def _checksum(file: File, data: bytes) -> bytes:
+    # No newline at the end, as published.
+    return f"{hashlib.sha256(data).hexdigest()}  {file.name}.zip".encode()
+
+
+def _etag(data: bytes) -> str:
+    return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
+
+
+def _bad_zip(data: bytes, file: File, args: dict) -> bytes:
+    mode = args.get("mode", "truncated")
+    if mode == "truncated":
+        return data[: len(data) // 2]
+    if mode == "not_zip":
+        return b"<html><body>Service Unavailable</body></html>"
+    # "crc": the member's bytes do not agree with its check value; the directory is whole.
+    start = data.index(b".csv") + 4
+    middle = start + (data.rindex(b"PK\x01\x02") - start) // 2
+    return data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
+
+
+def _wrong_member(data: bytes, file: File, args: dict) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(data)) as bundle:
+        content = bundle.read(bundle.infolist()[0])
+    name = args.get("name", "OTHERUSDT-1h-2020-01.csv")
+    if args.get("extra"):
+        return _zip([(f"{file.name}.csv", content), (name, content)])
+    return _zip([(name, content)])
+
+
+_SPOIL = {"bad_zip": _bad_zip, "wrong_member": _wrong_member}
+
+
+def _bad_checksum(checksum: bytes, args: dict) -> bytes:
+    mode = args.get("mode", "digest")
+    digest, _, name = checksum.partition(b"  ")
+    if mode == "name":
+        return digest + b"  OTHERUSDT-1h-2020-01.zip"
+    if mode == "empty":
+        return b""
+    return hashlib.sha256(digest).hexdigest().encode() + b"  " + name
+
+
+def _missing(key: str, kind: str) -> Reply:
+    return _s3_error(
+        404, "NoSuchKey", "The specified key does not exist.", kind, f"<Key>{escape(key)}</Key>"
+    )
+
+
+def _s3_error(status: int, code: str, message: str, kind: str, detail: str = "") -> Reply:
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f"<Error><Code>{code}</Code><Message>{message}</Message>{detail}"
+        "<RequestId>SIMULATOR</RequestId><HostId>simulator</HostId></Error>"
+    )
+    return Reply(status, body.encode(), XML, kind=kind)

@@ -1,0 +1,62 @@
+"""What the exchange needs from whoever supplies its candles (replay files or the walk)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from candlevault.errors import CandlevaultError
+from candlevault.simulator.block import Block
+from candlevault.timeframe import Timeframe
+
+
+class NoCandleData(CandlevaultError):
+    """The simulator itself lacks what a real venue would have. Answered as HTTP 503."""
+
+
+class CandleSeries(Protocol):
+    """The final candles of one market, symbol and timeframe, the future ones included."""
+
+    timeframe: Timeframe
+    first_ms: int
+    """Open time of the first candle: the listing."""
+
+    last_ms: int | None
+    """Open time of the last candle held; None when there is no end."""
+
+    ended_ms: int | None
+    """When the instrument ended; None while it lives."""
+
+    name: str
+    """What messages call it, such as `replay data of BTCUSDT 1h`."""
+
+    def blocks(self, first_ms: int, last_ms: int, newest_first: bool) -> Iterator[Block]:
+        """Blocks that together hold every candle with first_ms <= open_time <= last_ms.
+
+        Blocks may hold more on both sides; they come in the order asked for.
+        """
+
+    def has_candle(self, first_ms: int, last_ms: int) -> bool:
+        """Whether a candle opens in first_ms <= open_time <= last_ms."""
+
+
+class Source(Protocol):
+    """All series of a venue."""
+
+    label: str
+    """What the ready line calls it, such as `replay /data`."""
+
+    def symbols(self, market: str) -> list[str]:
+        """Sorted symbols the venue knows in `market`."""
+
+    def timeframes(self, market: str, symbol: str) -> list[str]:
+        """Timeframe codes with candles, finest first."""
+
+    def series(self, market: str, symbol: str, timeframe: str) -> CandleSeries:
+        """The series; raises NoCandleData when the venue lacks it."""
+
+    def ended_ms(self, market: str, symbol: str) -> int | None:
+        """When the instrument ended, or None."""
+
+    def describe(self, market: str, symbol: str, timeframe: str) -> dict:
+        """What is known of a series, for the control listing."""
