@@ -1,0 +1,1 @@
+"""The local system: embedded PostgreSQL, Airflow's processes and what keeps them running."""

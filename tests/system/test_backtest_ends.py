@@ -1,0 +1,77 @@
+"""A backtest whose run is killed or cancelled never stays `running`."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import requests
+
+CONF = {
+    "timeframe": "1h",
+    "start_time": "2020-01-01T00:00:00Z",
+    "end_time": "2025-09-01T00:00:00Z",
+    "strategy": {"name": "sma_cross", "params": {"fast": 20, "slow": 50}},
+}
+
+
+@pytest.fixture
+def slow_venue(vault):
+    """Every file of the archive takes two seconds, so that a run is caught while it fetches."""
+    faults = f"{vault.exchange.simulator_url}/_control/faults"
+    rule = {"match": r"/archive/.*\.zip", "kind": "latency", "times": None, "args": {"ms": 2000}}
+    requests.post(faults, json=[rule], timeout=10).raise_for_status()
+    yield
+    requests.delete(faults, timeout=10)
+
+
+def status_of(rows, run_id: str) -> tuple[str, str]:
+    found = rows("SELECT status, message FROM market.backtests WHERE dag_run_id = %s", run_id)
+    return found[0] if found else ("missing", "")
+
+
+def until(condition, seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.3)
+
+
+def test_a_run_cancelled_while_fetching_is_reconciled(vault, rows, run_dag, slow_venue):
+    vault.api.wait_for_dag("backtest")
+    vault.api.set_paused("backtest", False)
+    run_id = vault.api.trigger("backtest", CONF | {"symbol": "MANAUSDT"})
+    until(lambda: status_of(rows, run_id)[0] == "fetching_data", 60, "it never began to fetch")
+
+    vault.api._call("PATCH", f"dags/backtest/dagRuns/{run_id}", json={"state": "failed"})
+    # The next backtest, whatever becomes of it, ends what was left open.
+    refused = CONF | {"symbol": "MANAUSDT", "surprise": True}
+    assert run_dag("backtest", refused)["state"] == "failed"
+
+    status, message = status_of(rows, run_id)
+    assert status == "failed"
+    assert "DAG run" in message
+    assert rows(
+        "SELECT count(*) FROM market.trades t JOIN market.backtests b USING (backtest_id)"
+        " WHERE b.dag_run_id = %s",
+        run_id,
+    ) == [(0,)]
+
+
+def test_two_backtests_that_lack_the_same_candles_share_one_fetch(vault, rows, run_dag):
+    vault.api.wait_for_dag("backtest")
+    vault.api.set_paused("backtest", False)
+    conf = CONF | {"symbol": "SANDUSDT"}
+    runs = [vault.api.trigger("backtest", conf) for _ in range(2)]
+    assert [vault.api.wait("backtest", run, timeout=240)["state"] for run in runs] == [
+        "success",
+        "success",
+    ]
+    loads = rows(
+        "SELECT l.inserted > 0 FROM market.sync_log l JOIN market.series_names n USING (series_id)"
+        " WHERE n.symbol = 'SANDUSDT' AND n.timeframe = '1h'"
+    )
+    assert loads.count((True,)) == 1
+    assert rows(
+        "SELECT count(DISTINCT result_hash) FROM market.backtests WHERE dag_run_id = ANY(%s)", runs
+    ) == [(1,)]
