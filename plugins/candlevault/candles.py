@@ -83,10 +83,14 @@ def collapse(table: pa.Table) -> pa.Table:
         return table
     table = take(table, np.argsort(times, kind="stable"))
     times = open_times(table)
+    repeated = np.isin(times, times[1:][np.diff(times) == 0])
+    rows = np.flatnonzero(repeated)
     keep = np.ones(len(times), dtype=bool)
-    for row in np.flatnonzero(np.diff(times) == 0) + 1:
-        first = np.searchsorted(times, times[row])
-        earlier = table.slice(first, row - first)
-        same = table.slice(row, 1).take(pa.array(np.zeros(row - first, dtype=np.int64)))
-        keep[row] = not bool(same_values(earlier, same).any())
+    keep[rows] = False
+    columns = [table[name].take(pa.array(rows)).to_pylist() for name in VALUES]
+    seen: set[tuple] = set()
+    for row, values in zip(rows, zip(*columns, strict=True), strict=True):
+        version = (times[row], *values)
+        keep[row] = version not in seen
+        seen.add(version)
     return take(table, keep)

@@ -6,6 +6,7 @@ Settings come from the environment, the universe from include/universe.yaml.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -56,6 +57,22 @@ SETTINGS: tuple[Setting, ...] = (
 )
 """Every setting of the library. The local system's own ones are listed with it."""
 
+
+def settings_page() -> str:
+    """The settings as a Markdown page: what docs/configuration.md holds."""
+    lines = [
+        "# Settings",
+        "",
+        "Read from the environment by every process. `make demo` and `make up` set the URLs and",
+        "the venue by themselves, from `EXCHANGE`.",
+        "",
+        "| name | default | what it does |",
+        "|---|---|---|",
+        *(f"| `{s.name}` | `{s.default}` | {s.help} |" for s in SETTINGS),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 
 
@@ -96,11 +113,22 @@ class Universe:
         return next((policy for policy in self.policies if policy.series == series), None)
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML in which a repeated key is an error instead of silently the last one."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"key {key!r} is given twice")
+        return super().construct_mapping(node, deep)
+
+
 def load_universe(path: Path = paths.UNIVERSE, venue: str | None = None) -> Universe:
     """Read and check a universe file; raises ConfigurationError naming file, key and rule."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path.name}: cannot be read: {error}") from error
     try:
         return _universe(raw, venue or setting("CANDLEVAULT_VENUE"))
@@ -122,6 +150,8 @@ def _universe(raw: object, venue: str) -> Universe:
     if market not in MARKETS:
         raise InvalidRequest("market", f"must be one of {', '.join(MARKETS)}", market)
     quote = root.get("quote_asset", "USDT")
+    if not isinstance(quote, str) or not re.fullmatch(r"[A-Z0-9]{2,10}", quote, re.ASCII):
+        raise InvalidRequest("quote_asset", "must be 2 to 10 ASCII capitals and digits", quote)
     symbols = _symbols(root.get("symbols"), quote, "symbols")
     frames = root.get("timeframes")
     if not isinstance(frames, dict) or not frames:
@@ -130,7 +160,10 @@ def _universe(raw: object, venue: str) -> Universe:
     for code, settings in frames.items():
         timeframe = parse_timeframe(code, f"timeframes.{code}")
         policy = _mapping(settings, f"timeframes.{code}", {"enabled", "start", "retention_months"})
-        if not policy.get("enabled", True):
+        enabled = policy.get("enabled", True)
+        if not isinstance(enabled, bool):
+            raise InvalidRequest(f"timeframes.{code}.enabled", "must be true or false", enabled)
+        if not enabled:
             continue
         months = policy.get("retention_months", 60)
         if not isinstance(months, int) or isinstance(months, bool) or months < 1:

@@ -56,6 +56,8 @@ def canonical_symbol(name: str, quote_asset: str = "USDT", field: str = "symbol"
     ):
         if upper.endswith(quote) and len(upper) - len(quote) >= least:
             return upper
+    if len(upper) + len(quote_asset) > 20:
+        raise InvalidRequest(field, f"is too long to be completed with {quote_asset}", name)
     return upper + quote_asset
 
 

@@ -12,12 +12,13 @@ import itertools
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
+import pytest
 
 from candlevault import candles, paths, timeframe
 from candlevault.ingest import load as loading
@@ -32,8 +33,7 @@ from candlevault.simulator import Exchange, build_exchange, running
 from candlevault.storage import candle_reads, ledger, series_registry
 from candlevault.storage.database import connector
 from candlevault.storage.publish import Batch, NewAbsence, Published, publish
-from candlevault.timeframe import Timeframe
-from candlevault.windows import Window, runs
+from candlevault.windows import Window
 from tests.support.candles import fetch, ms
 from tests.support.candles import window as span
 
@@ -112,10 +112,15 @@ class Store:
         self.url = url
         self.connect = connector(url)
         self.series = parse("binance", "spot", symbol or new_symbol(), code)
-        facts = InstrumentFacts(
-            self.series.symbol, self.series.symbol, "", "USDT", "TRADING", trading=True
+        with self.connect() as connection:
+            found = series_registry.find(connection, self.series)
+        self.stored = found or series_registry.register(
+            self.connect,
+            self.series,
+            InstrumentFacts(
+                self.series.symbol, self.series.symbol, "", "USDT", "TRADING", trading=True
+            ),
         )
-        self.stored = series_registry.register(self.connect, self.series, facts)
 
     @property
     def step_ms(self) -> int:
@@ -305,7 +310,7 @@ def market_at(url: str, base_url: str, say: Callable[[str], None] = lambda line:
 
 # -- loading in a process that can be killed -------------------------------------------------
 
-SMALL_BATCH = 240
+SMALL_BATCH = 360
 """Candles in a batch of a loading process: small, so that there are many to be killed in."""
 
 
@@ -324,7 +329,7 @@ def load_in_small_batches(
 
 def _work(told, arguments: tuple) -> None:
     try:
-        told.send(load_in_small_batches(*arguments).status)
+        told.send(load_in_small_batches(*arguments))
     except Exception as error:
         told.send(f"{type(error).__name__}: {error}")
 
@@ -345,8 +350,8 @@ class LoadingProcess:
     def pid(self) -> int:
         return self.process.pid
 
-    def outcome(self, timeout_s: float = 60) -> str:
-        """The report's status, or the error it ended with; `killed` if it could tell nothing."""
+    def outcome(self, timeout_s: float = 60) -> LoadReport | str:
+        """The load's report, or the error it ended with; `killed` if it could tell nothing."""
         try:
             if not self._told.poll(timeout_s):
                 raise TimeoutError("the loading process does not end")
@@ -362,20 +367,12 @@ class LoadingProcess:
         self.process.join(10)
 
 
+_starting = threading.Lock()
+
+
 @contextlib.contextmanager
 def _importable() -> Iterator[None]:
     """The process that the others are forked from finds modules by PYTHONPATH only."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = f"{paths.PLUGINS}{os.pathsep}{paths.PROJECT}"
-    try:
+    with _starting, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{paths.PLUGINS}{os.pathsep}{paths.PROJECT}")
         yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-
-
-def holes(of: Iterable[int], frame: Timeframe) -> list[Window]:
-    """Runs of open times as windows."""
-    return runs(np.array(sorted(of), dtype=np.int64), frame)

@@ -9,10 +9,10 @@ WITH violations AS (
       AND window_start < %(window_end)s AND window_end > %(window_start)s
       AND CASE reason
           WHEN 'not_published' THEN
-              coalesce(jsonb_array_length(evidence -> 'rest'), 0) = 0
-              OR coalesce(jsonb_array_length(evidence -> 'archive'), 0) = 0
-              OR evidence -> 'neighbours_ms' IS NULL
-          ELSE coalesce(jsonb_array_length(evidence -> 'rest'), 0) = 0
+              evidence #> '{rest,0}' IS NULL
+              OR evidence #> '{archive,0}' IS NULL
+              OR evidence #> '{neighbours_ms,1}' IS NULL
+          ELSE evidence #> '{rest,0}' IS NULL
           END
 )
 SELECT * FROM violations ORDER BY window_start

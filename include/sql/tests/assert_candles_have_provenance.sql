@@ -2,6 +2,7 @@
 -- scope: one series, one window
 -- severity: fail
 -- why: a row without a source can be neither checked nor corrected
+-- neighbours: assert_revisions_in_order
 WITH violations AS (
     SELECT c.series_id, c.open_time, c.fetch_id, c.revision
     FROM market.candles c

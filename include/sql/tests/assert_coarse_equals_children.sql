@@ -2,6 +2,7 @@
 -- scope: one series against every finer stored series of its instrument, one window
 -- severity: fail
 -- why: both come from the same trades; a difference means that one of them is wrong
+-- neighbours: assert_coarse_flow_equals_children
 -- A finer candle without volume repeats an old price and is left out of open, high, low and
 -- close. A candle is compared only where every finer open_time is stored or known absent.
 WITH pairs AS (

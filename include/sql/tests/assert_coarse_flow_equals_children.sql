@@ -2,7 +2,6 @@
 -- scope: one series against every finer stored series of its instrument, one window
 -- severity: warn
 -- why: these columns are missing (zero) in some sources; where both series carry them they must agree
--- neighbours: assert_coarse_equals_children
 WITH pairs AS (
     SELECT c.series_id AS child_id, tp.step AS parent_step, tc.step AS child_step
     FROM market.series p

@@ -10,7 +10,8 @@ WITH counted AS (
               AND c.open_time < (m.month + interval '1 month') AT TIME ZONE 'UTC') AS candles
     FROM market.series_months m JOIN market.series s USING (series_id)
     WHERE m.series_id = %(series_id)s AND m.tier = 'hot' AND m.revision = s.revision
-      AND m.month >= date_trunc('month', %(window_start)s::timestamptz)::date AND m.month < %(window_end)s::date
+      AND (m.month + interval '1 month') AT TIME ZONE 'UTC' > %(window_start)s
+      AND m.month::timestamp AT TIME ZONE 'UTC' < %(window_end)s
 ),
 violations AS (
     SELECT series_id, month, stored, candles FROM counted WHERE stored <> candles

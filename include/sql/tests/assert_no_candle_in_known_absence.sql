@@ -2,7 +2,7 @@
 -- scope: one series, one window
 -- severity: fail
 -- why: an open_time is stored or known absent, never both; one of the two is wrong
--- neighbours: assert_range_matches_candles, assert_status_matches_candles, assert_months_match_candles
+-- neighbours: assert_close_times_inside, assert_months_match_candles, assert_range_matches_candles, assert_status_matches_candles
 WITH violations AS (
     SELECT c.series_id, c.open_time, a.absence_id, a.reason
     FROM market.candles c

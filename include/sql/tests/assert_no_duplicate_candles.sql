@@ -2,7 +2,7 @@
 -- scope: one series, one window
 -- severity: fail
 -- why: the key forbids it; a partition attached or restored without its key would not
--- neighbours: assert_range_matches_candles, assert_status_matches_candles, assert_months_match_candles, assert_coarse_equals_children, assert_coarse_flow_equals_children
+-- neighbours: assert_months_match_candles, assert_status_matches_candles
 WITH violations AS (
     SELECT series_id, open_time, count(*) AS copies
     FROM market.candles

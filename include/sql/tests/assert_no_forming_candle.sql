@@ -2,7 +2,7 @@
 -- scope: one series, one window and everything after it
 -- severity: fail
 -- why: a forming candle still changes; stored once it would stay wrong for ever
--- neighbours: assert_no_missing_open_times, assert_range_matches_candles, assert_status_matches_candles, assert_months_match_candles, assert_coarse_equals_children, assert_coarse_flow_equals_children
+-- neighbours: assert_months_match_candles, assert_range_matches_candles, assert_status_matches_candles
 WITH violations AS (
     SELECT c.series_id, c.open_time, c.open_time + t.step AS closes_at, %(venue_time)s::timestamptz AS venue_time
     FROM market.candles c

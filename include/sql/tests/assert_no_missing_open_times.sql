@@ -2,14 +2,14 @@
 -- scope: one series, one window
 -- severity: fail
 -- why: a lost candle is obtainable; a backtest over it would be wrong without saying so
--- neighbours: assert_range_matches_candles, assert_status_matches_candles, assert_months_match_candles
+-- neighbours: assert_months_match_candles, assert_quarantine_is_settled, assert_range_matches_candles, assert_status_matches_candles
 WITH expected AS (
     SELECT g AS open_time
     FROM market.series s
     JOIN market.timeframes t USING (timeframe),
          generate_series(
              date_bin(t.step, %(window_start)s::timestamptz + t.step - interval '1 microsecond', '1970-01-05 00:00:00+00'),
-             least(%(window_end)s::timestamptz, %(venue_time)s::timestamptz - t.step) - interval '1 microsecond',
+             least(%(window_end)s::timestamptz - interval '1 microsecond', %(venue_time)s::timestamptz - t.step),
              t.step) AS g
     WHERE s.series_id = %(series_id)s
 ),

@@ -6,7 +6,8 @@ what the venue answers today, and archive files are known to be wrong at times. 
 archive's row is kept in quarantine.
 
 An open_time becomes known absent only when the archive's file and REST's answer both cover
-it, neither has it, and REST returned the candles before and after it.
+it, neither has it, and REST returned the candles before and after it: those next to the
+hole, or, where the hole goes on beyond what was asked for, the nearest ones that REST has.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ import numpy as np
 import pyarrow as pa
 
 from candlevault import candles, windows
-from candlevault.providers.contract import CandleProvider, Fetch, Page, Problem, Rejected, Venue
+from candlevault.errors import GeoBlocked, ProviderError, RateLimited, UnknownSymbol
+from candlevault.providers.contract import (
+    CandleProvider,
+    Evidence,
+    Fetch,
+    Page,
+    Problem,
+    Rejected,
+    Venue,
+)
 from candlevault.quality.judge import Judged
 from candlevault.series import Series
 from candlevault.storage.publish import NewAbsence
@@ -48,7 +58,8 @@ class Collected:
 
 @dataclass(slots=True)
 class _Reply:
-    """What one provider said: accepted candles, all pages, and every open_time it sent."""
+    """What one provider said: accepted candles, all pages, and every open_time it sent a row
+    for, accepted or not."""
 
     candles: pa.Table = field(default_factory=candles.empty)
     pages: list[Page] = field(default_factory=list)
@@ -121,7 +132,10 @@ class Collector:
             tables.append(candles.with_source(page.candles, len(self._fetches)))
             self._fetches.append(page.fetch)
         table = candles.concat(tables)
-        sent = np.unique(candles.open_times(table))
+        times = candles.open_times(table)
+        # A row off the grid was sent for the open_time before it, however wrong it is.
+        frame = self._series.timeframe
+        sent = np.unique(times - (times - frame.origin_ms) % frame.step_ms)
         if table.num_rows:
             hull = Window(parts[0].start_ms, parts[-1].end_ms)
             judged = self._judge(table, self._fetches, self._series, hull, self._closed_before_ms)
@@ -169,25 +183,46 @@ class Collector:
         silent = np.intersect1d(silent, windows.open_times_of(both, timeframe))
         found = []
         for run in windows.runs(silent, timeframe):
-            neighbours = [run.start_ms - timeframe.step_ms, run.end_ms]
-            if not np.isin(neighbours, rest.sent).all():
+            neighbours, nearest = self._neighbours(run, rest.sent)
+            if None in neighbours:
                 continue
             evidence = {
                 "neighbours_ms": neighbours,
                 "archive": _answers(archive.pages, run),
-                "rest": _answers(rest.pages, run),
+                "rest": _answers(rest.pages, run) + [_proof(seen.fetch) for seen in nearest],
             }
             found.append(NewAbsence(run, "not_published", evidence))
         return found
 
+    def _neighbours(self, run: Window, sent: np.ndarray) -> tuple[list[int | None], list[Evidence]]:
+        """REST's candles before and after a run, None where it has none, and what showed
+        those that do not lie next to it."""
+        before: int | None = run.start_ms - self._series.timeframe.step_ms
+        after: int | None = run.end_ms
+        nearest: list[Evidence] = []
+        try:
+            if not np.isin(before, sent):
+                nearest.append(self._venue.last_candle(self._series, run.start_ms))
+                before = nearest[-1].open_time_ms
+            if not np.isin(after, sent) and before is not None:
+                nearest.append(self._venue.first_candle(self._series, run.end_ms))
+                after = nearest[-1].open_time_ms
+        except (UnknownSymbol, GeoBlocked, RateLimited):
+            raise
+        except ProviderError as error:
+            self._problems.append(Problem(run, error))
+            return [None, None], []
+        self._fetches += [seen.fetch for seen in nearest]
+        return [before, after], nearest
+
 
 def _answers(pages: list[Page], run: Window) -> list[dict[str, str]]:
-    return [
-        {
-            "url": page.fetch.url,
-            "sha256": page.fetch.sha256,
-            "fetched_at": page.fetch.fetched_at.isoformat(),
-        }
-        for page in pages
-        if page.covers.intersection(run) is not None
-    ]
+    return [_proof(page.fetch) for page in pages if page.covers.intersection(run) is not None]
+
+
+def _proof(fetch: Fetch) -> dict[str, str]:
+    return {
+        "url": fetch.url,
+        "sha256": fetch.sha256,
+        "fetched_at": fetch.fetched_at.isoformat(),
+    }

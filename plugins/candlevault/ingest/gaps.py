@@ -62,8 +62,8 @@ def _position(run: Window, first_ms: int, end_ms: int) -> str:
 def record(connection: psycopg.Connection, stored: StoredSeries, account: Account) -> list[Gap]:
     """Write the gaps of an account to the log and settle those seen before.
 
-    A gap logged as lost becomes `filled` once all of it is stored, `known_absent` once
-    nothing of it is lost any more; `fill_ratio` is the stored part of it.
+    Once nothing of a gap is lost any more it becomes `filled` if any of it was stored and
+    `known_absent` if none was; `fill_ratio` is the stored part of it.
     """
     gaps = find(account)
     for gap in gaps:
@@ -90,7 +90,7 @@ def record(connection: psycopg.Connection, stored: StoredSeries, account: Accoun
 def _settle(connection: psycopg.Connection, stored: StoredSeries, window: Window) -> None:
     rows = connection.execute(
         "SELECT gap_id, gap_start, gap_end, missing_candles FROM market.gap_log"
-        " WHERE series_id = %s AND verdict = 'lost' AND gap_start < %s AND gap_end > %s",
+        " WHERE series_id = %s AND verdict <> 'filled' AND gap_start < %s AND gap_end > %s",
         (stored.series_id, window.end, window.start),
     ).fetchall()
     for gap_id, start, end, missing in rows:

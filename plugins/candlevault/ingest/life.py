@@ -38,21 +38,22 @@ def life_absences(
     if not lost:
         return found, evidence
     step_ms = series.timeframe.step_ms
-    window = account.window
     first_lost_ms = lost[0].start_ms
     if first_lost_ms == int(account.expected[0]) and facts.status != "ARCHIVED":
         first = venue.first_candle(series)
-        if first.open_time_ms is not None and first.open_time_ms > first_lost_ms:
-            part = Window(first_lost_ms, min(first.open_time_ms, window.end_ms))
+        if first.open_time_ms is not None and first.open_time_ms >= first_lost_ms + step_ms:
+            # What is stored before the venue's first candle of today was published once.
+            listed_ms = series.timeframe.floor(first.open_time_ms)
+            part = Window(first_lost_ms, min(listed_ms, lost[0].end_ms))
             found.append(NewAbsence(part, "before_listing", _proof("first", first)))
             evidence.append(first)
     if not facts.trading and lost[-1].end_ms > int(account.expected[-1]):
         end = _end_of_life(venue, series, facts)
         if end is not None:
             last_ms, proof, seen = end
-            after_ms = last_ms + step_ms
-            if after_ms < window.end_ms:
-                part = Window(max(window.start_ms, after_ms), window.end_ms)
+            after_ms = max(lost[-1].start_ms, series.timeframe.floor(last_ms) + step_ms)
+            if after_ms < lost[-1].end_ms:
+                part = Window(after_ms, lost[-1].end_ms)
                 found.append(NewAbsence(part, "after_end", proof))
                 evidence += seen
     return found, evidence

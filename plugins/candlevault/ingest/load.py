@@ -125,9 +125,10 @@ def load(
     """Bring `window` of `series` into the store, up to the venue's last closed candle.
 
     `reread` is fetched again even where it is stored (a sync's overlap); `reexamine` asks
-    again for known absences that lie inside the series' life. Waits while another run
-    loads the same series and then finds its work done. Raises LoadFailed, UnknownSymbol,
-    GeoBlocked, RateLimited, or InvalidRequest for a window in which no candle has closed.
+    again for known absences that lie inside the series' life, and for those after its end
+    if the venue trades it again. Waits while another run loads the same series and then
+    finds its work done. Raises LoadFailed, UnknownSymbol, GeoBlocked, RateLimited, or
+    InvalidRequest for a window in which no candle has closed.
     """
     started = time.monotonic()
     spent = _traffic(market.venue)
@@ -209,22 +210,20 @@ class _Run:
 
     def _plan(self, reread: Window | None, reexamine: bool) -> list[tuple[Window, list[Window]]]:
         """The batches: (window of the batch, what is wanted of it), ascending."""
-        with self._market.connect() as connection:
-            account = candle_reads.account(connection, self._stored, self._window)
-            gaps.record(connection, self._stored, account)
-            known = candle_reads.absences(connection, self._stored, self._window)
+        account, known = retrying(self._take_stock)
         wanted = list(account.lost_windows)
         if reread is not None and (part := reread.intersection(self._window)) is not None:
             wanted.append(part)
+        # What is known to lie outside the series' life is never asked for.
+        over = ("before_listing",) if self._facts.trading else ("before_listing", "after_end")
+        outside = [a.window for a in known if a.reason in over]
         if reexamine:
             wanted += [
                 part
                 for absence in known
-                if absence.reason == "not_published"
+                if absence.reason not in over
                 and (part := absence.window.intersection(self._window)) is not None
             ]
-        # What is known to lie outside the series' life is never asked for.
-        outside = [a.window for a in known if a.reason in ("before_listing", "after_end")]
         wanted = [
             rest for part in windows.merge(wanted) for rest in windows.subtract(part, outside)
         ]
@@ -234,6 +233,16 @@ class _Run:
             if parts:
                 plan.append((chunk, parts))
         return plan
+
+    def _account(self) -> windows.Account:
+        with self._market.connect() as connection:
+            return candle_reads.account(connection, self._stored, self._window)
+
+    def _take_stock(self) -> tuple[windows.Account, list[candle_reads.Absence]]:
+        with self._market.connect() as connection:
+            account = candle_reads.account(connection, self._stored, self._window)
+            gaps.record(connection, self._stored, account)
+            return account, candle_reads.absences(connection, self._stored, self._window)
 
     def _batches(
         self, plan: list[tuple[Window, list[Window]]], totals: SyncTotals, started: float
@@ -301,8 +310,7 @@ class _Run:
     def _record_life(self) -> None:
         """Record what lies before the listing and after the end, before anything is planned."""
         market, stored = self._market, self._stored
-        with market.connect() as connection:
-            account = candle_reads.account(connection, stored, self._window)
+        account = retrying(self._account)
         absences, evidence = life_absences(market.venue, stored.series, self._facts, account)
         if not absences:
             return

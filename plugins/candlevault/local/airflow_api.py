@@ -65,6 +65,10 @@ class AirflowApi:
         """The run as Airflow reports it; its `state` is queued, running, success or failed."""
         return self._call("GET", _run(dag_id, run_id))
 
+    def cancel(self, dag_id: str, run_id: str) -> None:
+        """End a run: its unfinished tasks are stopped and it counts as failed."""
+        self._call("PATCH", _run(dag_id, run_id), json={"state": "failed"})
+
     def wait(
         self,
         dag_id: str,

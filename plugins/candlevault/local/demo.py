@@ -264,8 +264,12 @@ def _summary(
     print(f"  result hash   {backtest['result_hash']}")
     print()
     print(f"All of it took {seconds:.0f} s. The system keeps running:")
-    print(f"  Airflow       {system.home.api_url}  (user admin, password in the file")
-    print(f"                {system.admin_password_file})")
+    print(f"  Airflow       {system.home.api_url}  (user admin)")
+    if system.credentials.fresh:
+        print(f"  password      {system.credentials.admin_password}  (shown only now; kept in")
+        print(f"                {system.admin_password_file})")
+    else:
+        print(f"  password      in {system.admin_password_file}")
     print(f"  this backtest {system.home.api_url}/dags/backtest/runs/{backtest['dag_run_id']}")
     print("  candles       make psql SQL='SELECT * FROM market.ohlcv_data LIMIT 5'")
     print("  quality       make psql SQL='SELECT * FROM market.data_quality'")

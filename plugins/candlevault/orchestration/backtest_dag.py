@@ -11,7 +11,6 @@ from candlevault import config
 from candlevault.backtest.payload import PAYLOAD_PROPERTIES, REQUIRED
 from candlevault.orchestration import house
 
-DAG_ID = "backtest"
 RESULTS = Asset(name="backtest results", uri="candlevault://backtests", group="backtests")
 
 
@@ -50,7 +49,7 @@ def _open(schema):
 def build_backtest(doc: str) -> DAG:
     """One DAG run is one backtest."""
     with DAG(
-        DAG_ID,
+        "backtest",
         doc_md=doc,
         schedule=None,
         start_date=house.START,

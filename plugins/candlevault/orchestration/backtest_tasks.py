@@ -10,7 +10,6 @@ from candlevault import config
 from candlevault.backtest import jobs, payload
 from candlevault.ingest import syncs
 from candlevault.orchestration import runtime
-from candlevault.orchestration.backtest_dag import DAG_ID
 from candlevault.providers.registry import venue_of
 from candlevault.series import Series
 from candlevault.storage import backtests
@@ -26,7 +25,7 @@ def accept() -> dict[str, object]:
     # Params are what Airflow validated; keys it was not told of are only in the conf.
     conf = {**context["params"], **(context["dag_run"].conf or {})}
     with runtime.task_errors():
-        backtests.reconcile(connect, runtime.run_state_of(DAG_ID))
+        backtests.reconcile(connect, runtime.run_state_of(context["dag"].dag_id))
         request = jobs.accept(
             connect,
             venue_of,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,11 @@ _DAY_MS = 86_400_000
 _MAX_CSV_BYTES = 64 * 1024 * 1024
 _MAX_RATIO = 200
 _MONTHLY_ONLY = {"1w"}
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError,
+    struct.error, OverflowError,
+)  # fmt: skip
+"""What zipfile raises for damaged files: seen by feeding it files with bytes changed."""
 _S3 = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 _FOLDERS = {"spot": "data/spot", "um": "data/futures/um"}
 
@@ -78,11 +84,15 @@ class BinanceArchive:
         for granularity in ("monthly", "daily"):
             prefix = self._folder(series, granularity)
             pattern = re.compile(
-                re.escape(prefix + _stem(series)) + r"-(\d{4})-(\d\d)(?:-(\d\d))?\.zip"
+                re.escape(prefix + _stem(series)) + r"-(\d{4})-(\d\d)(?:-(\d\d))?\.zip", re.ASCII
             )
             for key in self._list(prefix):
-                if match := pattern.fullmatch(key):
+                if (match := pattern.fullmatch(key)) is None:
+                    continue
+                try:
                     ends.append(_period_end_ms(*match.groups()))
+                except ValueError as error:
+                    raise BadPayload(f"no such day: {key[:80]}", provider=self.name) from error
         return max(ends, default=None)
 
     def _ask(
@@ -167,7 +177,7 @@ class BinanceArchive:
             if root.findtext(f"{_S3}IsTruncated") != "true":
                 return keys
             following = root.findtext(f"{_S3}NextMarker") or (page[-1] if page else "")
-            if not following or following == marker:
+            if following <= marker:
                 raise BadPayload("archive listing makes no progress", provider=self.name)
             marker = following
 
@@ -199,10 +209,12 @@ def _only_member(response: HttpResponse, name: str) -> bytes:
             members = archive.infolist()
             if len(members) != 1 or members[0].filename != name or members[0].flag_bits & 1:
                 raise BadPayload(f"zip must hold exactly {name}", url=response.url)
+            if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise BadPayload("zip is compressed in an unusual way", url=response.url)
             with archive.open(members[0]) as member:
                 # Counted while reading: sizes in headers are only claims.
                 body = member.read(_MAX_CSV_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except _ZIP_ERRORS as error:
         raise BadPayload(f"damaged zip: {error}", url=response.url) from error
     if len(body) > _MAX_CSV_BYTES or len(body) > _MAX_RATIO * max(len(response.body), 1024):
         raise BadPayload("zip expands beyond reason", url=response.url)
@@ -210,9 +222,10 @@ def _only_member(response: HttpResponse, name: str) -> bytes:
 
 
 def _xml(response: HttpResponse) -> ElementTree.Element:
-    if b"<!" in response.body:
+    # A NUL means an encoding in which a document type would not be seen.
+    if b"<!" in response.body or b"\0" in response.body:
         raise BadPayload("XML with a document type is refused", url=response.url)
     try:
         return ElementTree.fromstring(response.body)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise BadPayload(f"listing is not XML: {error}", url=response.url) from error

@@ -43,7 +43,11 @@ class BinanceRest:
         self._concurrency = concurrency
 
     def candles(self, series: Series, window: Window, closed_before_ms: int) -> Answer:
-        """See CandleProvider. Pages are cut on a fixed grid of 1,000 candles."""
+        """See CandleProvider. Pages are cut on a fixed grid of 1,000 candles.
+
+        An answer that ends early is followed up from its last row, so that a venue that
+        silently sends fewer rows than asked for is not taken to have no more.
+        """
         answer = Answer()
         horizon = series.timeframe.floor(closed_before_ms)
         grid = windows.aligned(window, series.timeframe)
@@ -52,10 +56,10 @@ class BinanceRest:
         asked = Window(grid.start_ms, min(grid.end_ms, horizon))
         pages = list(windows.chunks(asked, series.timeframe, PAGE_SIZE))
         with ThreadPoolExecutor(self._concurrency) as pool:
-            futures = [pool.submit(self._page, series, page, closed_before_ms) for page in pages]
+            futures = [pool.submit(self._pages, series, page, closed_before_ms) for page in pages]
         for part, future in zip(pages, futures, strict=True):
             try:
-                answer.pages.append(future.result())
+                answer.pages += future.result()
             except (UnknownSymbol, GeoBlocked, RateLimited):
                 raise
             except ProviderError as error:
@@ -89,22 +93,42 @@ class BinanceRest:
                 )
         raise UnknownSymbol("the venue lists no such symbol", provider=self.name, symbol=symbol)
 
-    def first_candle(self, series: Series) -> Evidence:
-        """The first candle ever: `startTime=0&limit=1`."""
-        return self._single(series, {"startTime": 0, "limit": 1})
+    def first_candle(self, series: Series, from_ms: int = 0) -> Evidence:
+        """The first candle that opens at `from_ms` or later: `startTime=…&limit=1`."""
+        return self._single(series, {"startTime": from_ms, "limit": 1})
 
-    def last_candle(self, series: Series) -> Evidence:
-        """The newest candle, forming or not: `limit=1`."""
-        return self._single(series, {"limit": 1})
+    def last_candle(self, series: Series, before_ms: int | None = None) -> Evidence:
+        """The newest candle, forming or not, that opens before `before_ms`: `limit=1`."""
+        bound = {} if before_ms is None else {"endTime": before_ms - 1}
+        return self._single(series, {**bound, "limit": 1})
 
     def _single(self, series: Series, bounds: dict[str, int]) -> Evidence:
         response = self._klines(series, bounds)
         table = binance_rows.from_json(response.body)
-        times = candles.open_times(table)
-        first = int(times[0]) if len(times) else None
+        times = candles.open_times(table).tolist()
+        low, high = bounds.get("startTime", 0), bounds.get("endTime", 2**62)
+        if len(times) > 1 or not all(low <= time <= high for time in times):
+            raise BadPayload(
+                "not the one row asked for",
+                provider=self.name,
+                symbol=series.symbol,
+                url=response.url,
+            )
+        first = times[0] if times else None
         return Evidence(first, self._fetch(series, response, table.num_rows))
 
-    def _page(self, series: Series, part: Window, closed_before_ms: int) -> Page:
+    def _pages(self, series: Series, part: Window, closed_before_ms: int) -> list[Page]:
+        pages: list[Page] = []
+        rest: Window | None = part
+        while rest is not None:
+            page, rest = self._page(series, rest, closed_before_ms)
+            pages.append(page)
+        return pages
+
+    def _page(
+        self, series: Series, part: Window, closed_before_ms: int
+    ) -> tuple[Page, Window | None]:
+        """The answer to one call, and the part of `part` that it may have left out."""
         bounds = {"startTime": part.start_ms, "endTime": part.end_ms - 1, "limit": PAGE_SIZE}
         response = self._klines(series, bounds)
         table = binance_rows.from_json(response.body)
@@ -117,8 +141,13 @@ class BinanceRest:
                 url=response.url,
             )
         fetch = self._fetch(series, response, table.num_rows)
-        kept = page_of(table, part, closed_before_ms, series.timeframe.step_ms)
-        return Page(part, kept, fetch)
+        step_ms = series.timeframe.step_ms
+        kept = page_of(table, part, closed_before_ms, step_ms)
+        following_ms = series.timeframe.floor(int(times.max())) + step_ms if len(times) else 0
+        if not part.start_ms < following_ms < part.end_ms:
+            return Page(part, kept, fetch), None
+        covered = Window(part.start_ms, following_ms)
+        return Page(covered, kept, fetch), Window(following_ms, part.end_ms)
 
     def _klines(self, series: Series, bounds: dict[str, int]) -> HttpResponse:
         params = {"symbol": series.symbol, "interval": series.timeframe.code, **bounds}

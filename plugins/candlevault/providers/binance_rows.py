@@ -8,6 +8,7 @@ Source of the layout: Binance spot API documentation and the public-data reposit
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,12 @@ _HEADER = (
     b"taker_buy_volume,taker_buy_quote_volume,ignore"
 )
 _CSV_BYTES = b"0123456789.,-\n"
+_SPACE = rb"[ \t\r\n]*+"
+_NUMBER = rb"-?[0-9]++(?:\.[0-9]++)?+"
+_FIELD = rb"(?:%b|\"%b\")" % (_NUMBER, _NUMBER)
+_ROW = rb"\[S(?:F(?:S,SF){11}+)S\]".replace(b"S", _SPACE).replace(b"F", _FIELD)
+_PAGE = re.compile(rb"S\[S(?:R(?:S,SR)*+S)?+\]S".replace(b"S", _SPACE).replace(b"R", _ROW))
+"""A JSON array of rows of twelve numbers, each bare or in quotes of its own."""
 # Spot archives count microseconds from 2025-01-01 on; 10^14 ms would be the year 5138.
 _MICROSECONDS_FROM = 10**14
 
@@ -40,11 +47,11 @@ def from_json(body: bytes) -> pa.Table:
     Raises BadPayload for an object, HTML, nested or ragged arrays, exponents, NaN, more
     than eight decimals and everything else that is not a page of plain numbers.
     """
+    if not _PAGE.fullmatch(body):
+        raise BadPayload("not a JSON array of rows of twelve numbers: " + repr(body[:60]))
     text = body.translate(None, b" \t\r\n")
     if text == b"[]":
         return candles.empty()
-    if not (text.startswith(b"[[") and text.endswith(b"]]")):
-        raise BadPayload("not a JSON array of rows: " + repr(body[:60]))
     rows = text[2:-2].replace(b"],[", b"\n").replace(b'"', b"")
     return _parse(rows + b"\n")
 
@@ -56,7 +63,7 @@ def from_csv(body: bytes) -> pa.Table:
     """
     if not body:
         raise BadPayload("empty CSV")
-    text = body.replace(b"\r\n", b"\n")
+    text = body
     if not text[:1].isdigit():
         header, _, text = text.partition(b"\n")
         if header != _HEADER:
@@ -81,20 +88,24 @@ def _parse(text: bytes) -> pa.Table:
                 column_types=_TYPES, null_values=[], strings_can_be_null=False
             ),
         )
+        # Arrow itself stores more digits than a decimal type has.
+        table.validate(full=True)
     except pa.ArrowInvalid as error:
         raise BadPayload(f"row of the wrong form: {str(error)[:160]}") from error
-    open_ms, close_ms = _to_ms(table["open_time"]), _to_ms(table["close_time"])
+    open_ms, close_ms = _to_ms(table["open_time"], table["close_time"])
     columns = {name: table[name] for name in (*candles.PRICES, *candles.AMOUNTS, "trades_count")}
     columns["open_time"], columns["close_time"] = open_ms, close_ms
     columns["source"] = pa.array(np.zeros(table.num_rows, dtype=np.int32))
     return pa.table({name: columns[name] for name in candles.SCHEMA.names}, candles.SCHEMA)
 
 
-def _to_ms(column: pa.ChunkedArray) -> pa.Array:
-    values = column.to_numpy()
-    micro = values >= _MICROSECONDS_FROM
+def _to_ms(opens: pa.ChunkedArray, closes: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+    open_times, close_times = opens.to_numpy(), closes.to_numpy()
+    micro = np.concatenate([open_times, close_times]) >= _MICROSECONDS_FROM
     if not micro.any():
-        return pa.array(values)
+        return pa.array(open_times), pa.array(close_times)
     if not micro.all():
         raise BadPayload("milliseconds and microseconds mixed in one file")
-    return pa.array(values // 1000)
+    if (open_times % 1000).any():
+        raise BadPayload("an open time is not a whole millisecond")
+    return pa.array(open_times // 1000), pa.array(close_times // 1000)

@@ -138,12 +138,12 @@ class Venue(Protocol):
         """What the venue says of a symbol; raises UnknownSymbol."""
         ...
 
-    def first_candle(self, series: Series) -> Evidence:
-        """The first open_time ever published for the series."""
+    def first_candle(self, series: Series, from_ms: int = 0) -> Evidence:
+        """The first open_time published for the series at `from_ms` or later."""
         ...
 
-    def last_candle(self, series: Series) -> Evidence:
-        """The newest open_time published for the series, forming or not."""
+    def last_candle(self, series: Series, before_ms: int | None = None) -> Evidence:
+        """The newest open_time published for the series (before `before_ms`), forming or not."""
         ...
 
 

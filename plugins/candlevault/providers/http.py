@@ -20,6 +20,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from candlevault.errors import (
@@ -62,11 +63,18 @@ def retry_after_s(value: str | None, now: datetime, default_s: float) -> float:
         except ValueError:
             try:
                 seconds = (parsedate_to_datetime(value) - now).total_seconds()
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError):
                 seconds = default_s
     if not seconds < 259_200:
         seconds = 259_200.0
     return max(1.0, seconds)
+
+
+class _Session(requests.Session):
+    """A session that never looks where a redirect leads: requests reads its body unbounded."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
 
 
 class HttpClient:
@@ -92,7 +100,7 @@ class HttpClient:
         self._jitter = jitter
         self._lock = threading.Lock()
         self._paused_until = 0.0
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.headers["User-Agent"] = USER_AGENT
         adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
         self._session.mount("http://", adapter)
@@ -129,18 +137,23 @@ class HttpClient:
         raise AssertionError("unreachable")
 
     def _wait_out_pause(self, url: str) -> None:
-        with self._lock:
-            wait = self._paused_until - time.monotonic()
-        if wait <= 0:
-            return
-        if wait > self._max_wait_s:
-            raise RateLimited(
-                f"paused by the venue for {wait:.0f} s more",
-                retry_after=wait,
-                provider=self.provider,
-                url=url,
-            )
-        self._sleep(wait)
+        waited_until = 0.0
+        while True:
+            with self._lock:
+                until = self._paused_until
+            wait = until - time.monotonic()
+            # Another answer may have made the pause longer during the sleep.
+            if wait <= 0 or until <= waited_until:
+                return
+            if wait > self._max_wait_s:
+                raise RateLimited(
+                    f"paused by the venue for {wait:.0f} s more",
+                    retry_after=wait,
+                    provider=self.provider,
+                    url=url,
+                )
+            self._sleep(wait)
+            waited_until = until
 
     def _pause(self, seconds: float) -> None:
         with self._lock:
@@ -170,12 +183,12 @@ class HttpClient:
                 status, headers = response.status_code, response.headers
         except requests.exceptions.SSLError as error:
             raise ProviderError(f"TLS failure: {error}", **self._where(url)) from error
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise Unavailable(
                 f"no complete answer: {type(error).__name__}", **self._where(url)
             ) from error
         weight = headers.get("X-MBX-USED-WEIGHT-1M", "")
-        if weight.isascii() and weight.isdigit():
+        if weight.isascii() and weight.isdigit() and len(weight) < 10:
             self.traffic.used_weight = int(weight)
         self._raise_for_status(status, body, headers, url, interpret)
         return HttpResponse(
@@ -189,11 +202,12 @@ class HttpClient:
     def _read(self, response: requests.Response, url: str, started: float) -> bytes:
         parts: list[bytes] = []
         size = 0
-        for part in response.iter_content(256 * 1024):
+        # read1 returns what has come: a read of a given size would wait for all of it, and
+        # requests times out each packet, not the whole. A trickle must end too.
+        while part := response.raw.read1(256 * 1024, decode_content=True):
             size += len(part)
             if size > self._max_bytes:
                 raise BadPayload(f"answer larger than {self._max_bytes} bytes", **self._where(url))
-            # requests times out each read, not the whole: a trickle must end too.
             if time.monotonic() - started > self._timeout_s:
                 raise Unavailable(
                     f"answer not complete after {self._timeout_s:.0f} s", **self._where(url)

@@ -30,13 +30,13 @@ class BinanceVenue:
         """What the venue says of a symbol; raises UnknownSymbol."""
         return self.rest.instrument(symbol)
 
-    def first_candle(self, series: Series) -> Evidence:
-        """The first open_time ever published."""
-        return self.rest.first_candle(series)
+    def first_candle(self, series: Series, from_ms: int = 0) -> Evidence:
+        """The first open_time published at `from_ms` or later."""
+        return self.rest.first_candle(series, from_ms)
 
-    def last_candle(self, series: Series) -> Evidence:
-        """The newest open_time published, forming or not."""
-        return self.rest.last_candle(series)
+    def last_candle(self, series: Series, before_ms: int | None = None) -> Evidence:
+        """The newest open_time published (before `before_ms`), forming or not."""
+        return self.rest.last_candle(series, before_ms)
 
 
 def venue_of(venue: str, market: str) -> BinanceVenue:

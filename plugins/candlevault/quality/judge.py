@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from candlevault import candles
+from candlevault.errors import ConfigurationError
 from candlevault.providers.contract import Fetch, Rejected
 from candlevault.quality import suites
 from candlevault.series import Series
@@ -36,12 +38,12 @@ def judge(
 
     `table.source` counts in `fetches`. Identical duplicates are collapsed first. Prices
     are compared as float64, which keeps the order of decimals; the exact decimals are
-    checked once more by the constraints of the tables.
+    checked once more by the constraints of the tables. Raises ConfigurationError when an
+    expectation of the suite fails without naming rows: nothing could be refused by it.
     """
     table = candles.collapse(table)
     accepted, rejected = [], []
-    for offset in range(0, table.num_rows, MAX_ROWS):
-        part = table.slice(offset, MAX_ROWS)
+    for part in _parts(table):
         broken = suites.validate(
             _frame(part, fetches, series),
             suites.suite("incoming_batch"),
@@ -56,6 +58,10 @@ def judge(
         )
         reasons: dict[int, list[str]] = {}
         for rule in broken:
+            if not rule.rows:
+                raise ConfigurationError(
+                    f"expectation {rule.name} does not name the rows it refuses"
+                )
             for row in rule.rows:
                 reasons.setdefault(row, []).append(rule.name)
         keep = np.ones(part.num_rows, dtype=bool)
@@ -63,6 +69,18 @@ def judge(
         accepted.append(candles.take(part, keep) if reasons else part)
         rejected += [_rejected(part, row, names, fetches) for row, names in reasons.items()]
     return Judged(candles.concat(accepted), rejected)
+
+
+def _parts(table: pa.Table) -> Iterator[pa.Table]:
+    """Pieces of about MAX_ROWS; candles of the same open_time stay together."""
+    times = candles.open_times(table)
+    start = 0
+    while start < len(times):
+        end = min(start + MAX_ROWS, len(times))
+        while end < len(times) and times[end] == times[end - 1]:
+            end += 1
+        yield table.slice(start, end - start)
+        start = end
 
 
 def _frame(table: pa.Table, fetches: list[Fetch], series: Series):

@@ -57,19 +57,24 @@ class Month:
 def profile(connection: psycopg.Connection, stored: StoredSeries, window: Window) -> list[Month]:
     """The months `window` touches, each from where the series' history begins.
 
-    History begins with the oldest stored candle or with `window`, whichever is earlier; a
-    month that reaches beyond `window`'s end is cut there.
+    History reaches from the oldest to the newest stored candle, and over all of `window`;
+    a month that it does not fill is cut there.
     """
     row = connection.execute(
-        "SELECT oldest_data_time FROM market.series_status WHERE series_id = %s",
+        "SELECT oldest_data_time, newest_data_time FROM market.series_status"
+        " WHERE series_id = %s AND total_candles > 0",
         (stored.series_id,),
     ).fetchone()
-    oldest_ms = window.start_ms if row is None or row[0] is None else to_ms(row[0])
-    kept = Window(min(oldest_ms, window.start_ms), window.end_ms)
+    timeframe = stored.series.timeframe
+    kept = window
+    if row is not None:
+        kept = Window(
+            min(to_ms(row[0]), window.start_ms),
+            max(to_ms(row[1]) + timeframe.step_ms, window.end_ms),
+        )
     whole = list(windows.months(window))
     hull = kept.intersection(Window(whole[0].start_ms, whole[-1].end_ms))
     assert hull is not None
-    timeframe = stored.series.timeframe
     account = candle_reads.account(connection, stored, hull)
     counts = {
         row[0]: row[1:]
@@ -86,8 +91,7 @@ def profile(connection: psycopg.Connection, stored: StoredSeries, window: Window
     months = []
     for month in whole:
         part = month.intersection(hull)
-        if part is None:
-            continue
+        assert part is not None
         counted, off_grid, prices, volumes, zero = counts.get(month.start_ms, (0, 0, 0, 0, 0))
         months.append(
             Month(month, part, _clip(account, part), off_grid, prices, volumes, zero, counted)
@@ -113,20 +117,22 @@ def _clip(account: Account, part: Window) -> Account:
 def record(connection: psycopg.Connection, stored: StoredSeries, months: list[Month]) -> None:
     """Write the verdicts to the partition ledger, with the hash of each month's content.
 
-    A month that was recorded at the current revision is not hashed again.
+    A month that was recorded at the current revision and with the same length is not hashed
+    again.
     """
     revision = candle_reads.current_revision(connection, stored)
-    known = dict(
-        connection.execute(
-            "SELECT month, revision FROM market.series_months WHERE series_id = %s",
+    known = {
+        row[0]: row[1:]
+        for row in connection.execute(
+            "SELECT month, revision, expected FROM market.series_months WHERE series_id = %s",
             (stored.series_id,),
         ).fetchall()
-    )
+    }
     for month in months:
         first_day = month.whole.start.date()
-        if known.get(first_day) == revision:
-            continue
         account = month.account
+        if known.get(first_day) == (revision, len(account.expected)):
+            continue
         connection.execute(
             "INSERT INTO market.series_months (series_id, month, expected, stored, known_absent,"
             " lost, verdict, content_hash, revision) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"

@@ -56,6 +56,8 @@ class Outcome:
 def load(folder: Path = paths.SQL_TESTS) -> tuple[SqlTest, ...]:
     """Every test of a folder by name; raises ConfigurationError naming file and rule."""
     tests = tuple(_parse(file) for file in sorted(folder.glob("*.sql")))
+    if not tests:
+        raise ConfigurationError(f"{folder}: holds no SQL test")
     names = {test.name for test in tests}
     for test in tests:
         for neighbour in test.neighbours:

@@ -35,10 +35,15 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A loaded suite: its name, the names of its expectations, and the GX object."""
+    """A loaded suite: its name, its expectations' names, and the GX object.
+
+    `neighbours` says which others may fail where one does, because a defect of its kind
+    cannot come alone.
+    """
 
     name: str
     expectations: tuple[str, ...]
+    neighbours: dict[str, tuple[str, ...]]
     gx_suite: Any
 
 
@@ -56,21 +61,21 @@ def _batches() -> Any:
 def load(name: str, folder: Path = paths.EXPECTATIONS) -> Suite:
     """The suite of expectations/NAME.json; raises ConfigurationError naming file and rule.
 
-    Every expectation needs a unique `meta.name`, a `meta.why` and a severity. The counts
-    before and after loading are compared, because a misspelled expectation type can be
-    dropped without a word.
+    Every expectation needs a unique `meta.name`, a `meta.why` and a severity; the optional
+    `meta.neighbours` lists names of others. The counts before and after loading are
+    compared, because a misspelled expectation type can be dropped without a word.
     """
     import great_expectations as gx
 
     file = folder / f"{name}.json"
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"expectations/{file.name}: cannot be read: {error}") from error
+        written = [(entry, entry.get("meta") or {}) for entry in raw["expectations"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(f"expectations/{file.name}: cannot be read: {error!r}") from error
     names: list[str] = []
-    for position, expectation in enumerate(raw.get("expectations", [])):
+    for position, (expectation, meta) in enumerate(written):
         where = f"expectations/{file.name}: expectation {position}"
-        meta = expectation.get("meta", {})
         if not meta.get("name") or meta["name"] in names:
             raise ConfigurationError(f"{where}: needs a unique meta.name")
         if not meta.get("why"):
@@ -80,6 +85,12 @@ def load(name: str, folder: Path = paths.EXPECTATIONS) -> Suite:
         names.append(meta["name"])
     if not names:
         raise ConfigurationError(f"expectations/{file.name}: holds no expectation")
+    neighbours = {meta["name"]: tuple(meta.get("neighbours", ())) for _, meta in written}
+    for name, others in neighbours.items():
+        if unknown := sorted(set(others) - set(names)):
+            raise ConfigurationError(
+                f"expectations/{file.name}: {name}: unknown neighbours {', '.join(unknown)}"
+            )
     try:
         suite = gx.ExpectationSuite(
             name=raw["name"], expectations=raw["expectations"], meta=raw.get("meta")
@@ -91,7 +102,7 @@ def load(name: str, folder: Path = paths.EXPECTATIONS) -> Suite:
             f"expectations/{file.name}: {len(names)} expectations written, "
             f"{len(suite.expectations)} loaded: a type is misspelled"
         )
-    return Suite(raw["name"], tuple(names), suite)
+    return Suite(raw["name"], tuple(names), neighbours, suite)
 
 
 @cache

@@ -98,7 +98,8 @@ def finish_sync(
 ) -> None:
     """Close the line and set the series' status: completed, or error with a message.
 
-    A sync without error that leaves candles lost is `incomplete`.
+    A sync without error that leaves candles lost is `incomplete`. `is_complete` also asks
+    that nothing is lost from the oldest to the newest candle stored, whatever was synced.
     """
     outcome = "failed" if error else "incomplete" if totals.lost else "completed"
     message = error or (f"{totals.lost} candles lost" if totals.lost else None)
@@ -125,12 +126,10 @@ def finish_sync(
             ),
         )
         connection.execute(
-            "UPDATE market.series_status SET sync_status = %s, last_sync_time = clock_timestamp(),"
-            " error_message = %s, is_complete = %s WHERE series_id = %s",
-            (
-                "error" if message else "completed",
-                message and message[:1000],
-                message is None,
-                series_id,
-            ),
+            query("settle_series_status"),
+            {
+                "series_id": series_id,
+                "sync_status": "error" if message else "completed",
+                "error_message": message and message[:1000],
+            },
         )

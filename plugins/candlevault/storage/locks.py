@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 
 import psycopg
 
 from candlevault.errors import Unavailable
-from candlevault.storage.database import Connect
+from candlevault.storage.database import Connect, retrying
 
 _NAMESPACE = 0x43564C54
 
@@ -32,9 +33,10 @@ def series_lock(
 
     Raises Unavailable when it is still held after `wait_s` seconds.
     """
-    with closing(connect()) as connection:
-        connection.autocommit = True
-        _acquire(connection, series_id, wait_s, waiting, sleep)
+    deadline = time.monotonic() + wait_s
+    tell_once = cache(waiting)
+    connection = retrying(lambda: _acquire(connect, series_id, deadline, tell_once, sleep))
+    with closing(connection):
         try:
             yield
         finally:
@@ -44,22 +46,24 @@ def series_lock(
 
 
 def _acquire(
-    connection: psycopg.Connection,
+    connect: Connect,
     series_id: int,
-    wait_s: float,
+    deadline: float,
     waiting: Callable[[], None],
     sleep: Callable[[float], None],
-) -> None:
-    deadline = time.monotonic() + wait_s
-    told = False
-    while not connection.execute(
-        "SELECT pg_try_advisory_lock(%s, %s)", (_NAMESPACE, series_id)
-    ).fetchone()[0]:
-        if not told:
+) -> psycopg.Connection:
+    """A new connection that holds the lock."""
+    connection = connect()
+    try:
+        connection.autocommit = True
+        while not connection.execute(
+            "SELECT pg_try_advisory_lock(%s, %s)", (_NAMESPACE, series_id)
+        ).fetchone()[0]:
             waiting()
-            told = True
-        if time.monotonic() > deadline:
-            raise Unavailable(
-                f"series {series_id} was still being loaded by another run after {wait_s:.0f} s"
-            )
-        sleep(0.2)
+            if time.monotonic() > deadline:
+                raise Unavailable(f"series {series_id} is still being loaded by another run")
+            sleep(0.2)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

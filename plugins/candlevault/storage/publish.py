@@ -22,9 +22,9 @@ import pyarrow.csv as pacsv
 from psycopg import sql
 
 from candlevault import candles, windows
-from candlevault.errors import LeaseLost
+from candlevault.errors import LeaseLost, StorageError
 from candlevault.providers.contract import Fetch, Rejected
-from candlevault.storage.candle_reads import Absence, absences, account
+from candlevault.storage.candle_reads import Absence, absences, account, open_times
 from candlevault.storage.database import Connect
 from candlevault.storage.ledger import Claim
 from candlevault.storage.series_registry import StoredSeries, provider_ids
@@ -82,7 +82,17 @@ class Published:
 
 
 def publish(connect: Connect, stored: StoredSeries, claim: Claim, batch: Batch) -> Published:
-    """Write a batch; raises LeaseLost when the claim is no longer the latest one."""
+    """Write a batch; raises LeaseLost when the claim is no longer the latest one.
+
+    Raises StorageError, and stores nothing, when a value breaks a rule of the tables.
+    """
+    try:
+        return _publish(connect, stored, claim, batch)
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        raise StorageError(f"the store refused {claim.window}: {error}"[:500]) from error
+
+
+def _publish(connect: Connect, stored: StoredSeries, claim: Claim, batch: Batch) -> Published:
     _ensure_partitions(connect, stored.series.timeframe, batch.candles)
     with connect() as connection, connection.transaction():
         _require_latest(connection, claim)
@@ -299,10 +309,15 @@ def _insert_absences(
     known: list[Absence],
     revision: int,
 ) -> int:
-    """Record what is not recorded yet; returns how many open times that explains."""
+    """Record what is not recorded yet; returns how many open times that explains.
+
+    What is stored stays stored: a candle that the venue no longer sends is no absence.
+    """
     explained = 0
-    already = [absence.window for absence in known]
+    timeframe = stored.series.timeframe
     for absence in found:
+        held = windows.runs(open_times(connection, stored, absence.window), timeframe)
+        already = [one.window for one in known] + held
         for part in windows.subtract(absence.window, already):
             connection.execute(
                 "INSERT INTO market.known_absences (series_id, window_start, window_end, reason,"
@@ -316,7 +331,7 @@ def _insert_absences(
                     revision,
                 ),
             )
-            explained += windows.expected_count(part, stored.series.timeframe)
+            explained += windows.expected_count(part, timeframe)
         connection.execute(
             "UPDATE market.known_absences SET examined_at = clock_timestamp()"
             " WHERE series_id = %s AND withdrawn_revision IS NULL"

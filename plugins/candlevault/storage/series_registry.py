@@ -54,9 +54,10 @@ def register(connect: Connect, series: Series, facts: InstrumentFacts) -> Stored
         # Looked up before inserting: an upsert would burn a small id at every sync.
         row = connection.execute(
             "UPDATE market.instruments SET status = %s, base_asset = %s, quote_asset = %s,"
+            " ended_time = CASE WHEN %s THEN NULL ELSE ended_time END,"
             " probed_at = clock_timestamp() WHERE (venue, market, symbol) = (%s, %s, %s)"
             " RETURNING instrument_id",
-            (*told, *known),
+            (*told, facts.trading, *known),
         ).fetchone()
         if row is None:
             row = connection.execute(

@@ -1,0 +1,11 @@
+"""Defects to plant in the clean market: plain SQL, one or more for every SQL test."""
+
+from tests.sql.planted import absences, accounts, candles, coarse, versions
+
+DEFECTS = (
+    *absences.DEFECTS,
+    *accounts.DEFECTS,
+    *candles.DEFECTS,
+    *coarse.DEFECTS,
+    *versions.DEFECTS,
+)
