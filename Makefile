@@ -1,7 +1,7 @@
 # Everything starts here; `make help` lists it. The work is done by the programs called.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check up down status logs psql lock
+.PHONY: help setup setup-dev demo test test-slow check up down status logs psql lock
 
 # The Python that makes .venv: the first that is 3.11 to 3.13, else the first newer one.
 # Candidates are run, not only looked for: a launcher may exist and fail. PYTHON=… overrides.
@@ -46,6 +46,9 @@ demo: setup  ## the whole story: set up, start, load candles, validate, run a ba
 
 test: setup-dev  ## run all tests (ARGS="tests/local -k postgres" for some)
 	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+test-slow: setup-dev  ## run the long fault tests that `make test` leaves out
+	@$(VENV_PYTHON) -m pytest -m slow $(ARGS)
 
 check: setup-dev  ## lint, then all tests
 	@$(VENV_PYTHON) -m ruff check .

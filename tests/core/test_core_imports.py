@@ -9,7 +9,10 @@ import pytest
 
 from candlevault import paths
 
-CORE = ("errors", "timeframe", "windows", "series", "candles", "config", "paths")
+CORE = (
+    "errors", "timeframe", "windows", "series", "instruments", "provenance", "candles", "config",
+    "paths",
+)  # fmt: skip
 BLOCKED = ("airflow", "fastapi", "great_expectations", "psycopg", "httpx", "pandas")
 IMPORT = """
 import importlib, sys

@@ -15,7 +15,8 @@ from decimal import Decimal
 import pyarrow as pa
 
 from candlevault import candles, windows
-from candlevault.providers.contract import Fetch, InstrumentFacts, Rejected
+from candlevault.instruments import InstrumentFacts
+from candlevault.provenance import Fetch, Rejected
 from candlevault.series import Series
 from candlevault.series import parse as parse_series
 from candlevault.storage import ledger, publish, series_registry

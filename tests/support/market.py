@@ -23,9 +23,10 @@ import pytest
 from candlevault import candles, paths, timeframe
 from candlevault.ingest import load as loading
 from candlevault.ingest.load import LoadReport, Market, load
+from candlevault.instruments import InstrumentFacts
+from candlevault.provenance import Fetch, Rejected
 from candlevault.providers.binance_archive import BinanceArchive
 from candlevault.providers.binance_rest import BinanceRest
-from candlevault.providers.contract import Fetch, InstrumentFacts, Rejected
 from candlevault.providers.http import HttpClient
 from candlevault.providers.registry import BinanceVenue
 from candlevault.series import parse

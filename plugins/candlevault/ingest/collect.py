@@ -20,15 +20,8 @@ import pyarrow as pa
 
 from candlevault import candles, windows
 from candlevault.errors import GeoBlocked, ProviderError, RateLimited, UnknownSymbol
-from candlevault.providers.contract import (
-    CandleProvider,
-    Evidence,
-    Fetch,
-    Page,
-    Problem,
-    Rejected,
-    Venue,
-)
+from candlevault.provenance import Fetch, Rejected
+from candlevault.providers.contract import CandleProvider, Evidence, Page, Problem, Venue
 from candlevault.quality.judge import Judged
 from candlevault.series import Series
 from candlevault.storage.publish import NewAbsence

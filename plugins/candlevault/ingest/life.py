@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from candlevault.errors import ProviderError, UnknownSymbol
-from candlevault.providers.contract import Evidence, InstrumentFacts, Venue
+from candlevault.instruments import InstrumentFacts
+from candlevault.providers.contract import Evidence, Venue
 from candlevault.series import Series
 from candlevault.storage.publish import NewAbsence
 from candlevault.windows import Account, Window

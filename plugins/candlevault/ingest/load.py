@@ -22,7 +22,8 @@ from candlevault.errors import (
 )
 from candlevault.ingest import collect, gaps
 from candlevault.ingest.life import facts_of, life_absences
-from candlevault.providers.contract import InstrumentFacts, Venue
+from candlevault.instruments import InstrumentFacts
+from candlevault.providers.contract import Venue
 from candlevault.quality.judge import MAX_ROWS, judge
 from candlevault.series import Series
 from candlevault.storage import candle_reads, ledger, publish, series_registry

@@ -18,8 +18,9 @@ from xml.etree import ElementTree
 
 from candlevault import windows
 from candlevault.errors import BadPayload, GeoBlocked, ProviderError, RateLimited
+from candlevault.provenance import Fetch
 from candlevault.providers import binance_rows
-from candlevault.providers.contract import Answer, Fetch, Page, Problem, page_of
+from candlevault.providers.contract import Answer, Page, Problem, page_of
 from candlevault.providers.http import HttpClient, HttpResponse
 from candlevault.series import Series
 from candlevault.timeframe import to_ms

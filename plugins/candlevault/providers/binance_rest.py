@@ -14,16 +14,10 @@ import numpy as np
 
 from candlevault import candles, windows
 from candlevault.errors import BadPayload, GeoBlocked, ProviderError, RateLimited, UnknownSymbol
+from candlevault.instruments import InstrumentFacts
+from candlevault.provenance import Fetch
 from candlevault.providers import binance_rows
-from candlevault.providers.contract import (
-    Answer,
-    Evidence,
-    Fetch,
-    InstrumentFacts,
-    Page,
-    Problem,
-    page_of,
-)
+from candlevault.providers.contract import Answer, Evidence, Page, Problem, page_of
 from candlevault.providers.http import HttpClient, HttpResponse, message_of
 from candlevault.series import Series
 from candlevault.windows import Window

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Protocol
 
 import numpy as np
@@ -11,32 +10,10 @@ import pyarrow as pa
 
 from candlevault import candles
 from candlevault.errors import ProviderError
+from candlevault.instruments import InstrumentFacts
+from candlevault.provenance import Fetch
 from candlevault.series import Series
 from candlevault.windows import Window
-
-PARSER_VERSION = 1
-"""Raised whenever the same bytes would be turned into other candles."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Where candles came from. `url` carries no secret; `sha256` is of the body as sent.
-
-    `symbol` and `timeframe` are what the answer is of, in our spelling.
-    """
-
-    provider: str
-    symbol: str
-    timeframe: str
-    url: str
-    sha256: str
-    bytes: int
-    rows: int
-    fetched_at: datetime
-    duration_ms: int
-    etag: str | None = None
-    last_modified: str | None = None
-    parser_version: int = PARSER_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +42,6 @@ class Answer:
 
     pages: list[Page] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A row that a check refused: as it came, with the reasons and where it came from."""
-
-    open_time_ms: int | None
-    reasons: tuple[str, ...]
-    row: dict[str, str]
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class InstrumentFacts:
-    """What the venue says of a symbol. `trading` is false for halted and delisted ones."""
-
-    symbol: str
-    venue_symbol: str
-    base_asset: str
-    quote_asset: str
-    status: str
-    trading: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from candlevault import config
 from candlevault.errors import InvalidRequest
+from candlevault.instruments import InstrumentFacts
 from candlevault.providers.binance_archive import BinanceArchive
 from candlevault.providers.binance_rest import BinanceRest
-from candlevault.providers.contract import Evidence, InstrumentFacts
+from candlevault.providers.contract import Evidence
 from candlevault.providers.http import HttpClient
 from candlevault.series import Series
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from candlevault import candles
 from candlevault.errors import ConfigurationError
-from candlevault.providers.contract import Fetch, Rejected
+from candlevault.provenance import Fetch, Rejected
 from candlevault.quality import suites
 from candlevault.series import Series
 from candlevault.windows import Window

@@ -23,7 +23,7 @@ from psycopg import sql
 
 from candlevault import candles, windows
 from candlevault.errors import LeaseLost, StorageError
-from candlevault.providers.contract import Fetch, Rejected
+from candlevault.provenance import Fetch, Rejected
 from candlevault.storage.candle_reads import Absence, absences, account, open_times
 from candlevault.storage.database import Connect
 from candlevault.storage.ledger import Claim

@@ -8,7 +8,7 @@ from datetime import datetime
 import psycopg
 
 from candlevault.errors import InvalidRequest
-from candlevault.providers.contract import InstrumentFacts
+from candlevault.instruments import InstrumentFacts
 from candlevault.series import Series
 from candlevault.series import parse as parse_series
 from candlevault.storage.database import Connect

@@ -1,0 +1,16 @@
+"""A migrated market database, shared by the tests of a module: each uses symbols of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server: PostgresServer, market_template: str) -> Iterator[str]:
+    """The URL of a migrated database."""
+    with postgres_server.database(market_template) as url:
+        yield url
