@@ -5,7 +5,9 @@
     ├── ConfigurationError      a setting or a file of the project is wrong
     ├── DataMissing             candles that the work needs are not obtainable
     ├── CheckFailed             a quality check found violations
-    ├── LeaseLost               another worker took the batch over
+    ├── LeaseLost               another worker took the batch over  (transient)
+    ├── SeriesBusy              another run is loading the series   (transient)
+    ├── PartlyFailed            some of many series failed
     ├── StorageError            the store refused or contradicts itself
     ├── SetupError              the local system cannot be set up or started
     └── ProviderError           a provider did not deliver
@@ -59,6 +61,20 @@ class LeaseLost(CandlevaultError):
     """The batch was claimed by another worker meanwhile; this worker's result is dropped."""
 
     transient = True
+
+
+class SeriesBusy(CandlevaultError):
+    """Another run holds the series, and the caller did not want to wait any longer."""
+
+    transient = True
+
+
+class PartlyFailed(CandlevaultError):
+    """Some of many series failed; transient if any of them may work when tried again."""
+
+    def __init__(self, message: str, *, transient: bool) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class StorageError(CandlevaultError):

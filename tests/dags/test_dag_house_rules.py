@@ -11,7 +11,13 @@ from candlevault import paths
 from candlevault.config import universe
 
 KINDS = ("backfill", "increment", "gap_fill", "retention")
-COLLECTIVE = {"initial_load", "quality_check", "market_sync", "backtest"}
+COLLECTIVE = {
+    "initial_load",
+    "quality_check",
+    "market_sync",
+    "backtest",
+    "reconcile_backtests",
+}
 
 
 def test_no_import_errors(dag_bag):

@@ -128,6 +128,7 @@ def test_ten_loads_killed_at_random_moments_end_with_the_same_content(database, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_two_hundred_loads_killed_at_random_moments_end_with_the_same_content(
     database, venue, undisturbed
 ):

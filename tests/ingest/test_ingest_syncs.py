@@ -207,7 +207,7 @@ def test_a_market_sync_reads_the_last_candles_of_each_symbol(market, venue, stor
     assert results == [
         {
             "symbol": one.series.symbol, "status": "completed", "candles_added": 100,
-            "total_candles": 100, "error": None,
+            "total_candles": 100, "error": None, "transient": False,
         }
         for one in (store, other)
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from tests.support.postgres import empty_database, free_port, postgres_server, s
 
 __all__ = ["empty_database", "postgres_server"]
 
-DAGS = '''
+DAGS = """
 import datetime
 from airflow.sdk import Param, dag, task
 
@@ -50,7 +50,7 @@ def other():
 
 backtest()
 other()
-'''
+"""
 
 
 def clean_environment() -> dict[str, str]:

@@ -212,7 +212,9 @@ def test_directory_without_write_permission_is_named(checkout):
 
 
 def make(*arguments: str, path: str | None = None) -> subprocess.CompletedProcess:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHON"}
+    # `make test PYTHON=…` hands its variables down to every make below it.
+    handed_down = ("PYTHON", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL")
+    environment = {name: value for name, value in os.environ.items() if name not in handed_down}
     environment |= {"PATH": path} if path else {}
     return subprocess.run(
         ["/usr/bin/env", "make", "--no-print-directory", "-f", str(MAKEFILE), *arguments],
@@ -230,7 +232,7 @@ def fake_python(folder: Path, name: str, version: tuple[int, int]) -> Path:
     path.write_text(
         "#!/bin/sh\n"
         f'for last; do :; done\nexec {sys.executable} -c "import sys; '
-        f'sys.version_info = ({version[0]}, {version[1]}, 0); exec(\'\'\'$last\'\'\')"\n'
+        f"sys.version_info = ({version[0]}, {version[1]}, 0); exec('''$last''')\"\n"
     )
     path.chmod(0o755)
     return path

@@ -73,7 +73,7 @@ def test_secret_that_was_cut_short_is_made_anew_and_the_others_kept(scratch):
 
 
 def test_env_file_can_be_sourced_by_sh_whatever_the_home_is_called(scratch):
-    system = prepared(scratch / "it's a \"$HOME\" `x`")
+    system = prepared(scratch / 'it\'s a "$HOME" `x`')
     command = '. "$1/env" && env -0'
     printed = subprocess.run(
         ["sh", "-euc", command, "sh", str(system.home.path)],

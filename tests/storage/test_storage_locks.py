@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from candlevault.errors import Unavailable
+from candlevault.errors import SeriesBusy
 from candlevault.storage.database import connector
 from candlevault.storage.locks import series_lock
 
@@ -56,7 +56,7 @@ def test_another_series_does_not_wait(store):
 def test_waiting_ends_with_an_error_that_can_be_retried(store):
     with (
         series_lock(store.connect, 7004),
-        pytest.raises(Unavailable, match="still being loaded") as raised,
+        pytest.raises(SeriesBusy, match="still being loaded") as raised,
         series_lock(store.connect, 7004, wait_s=0, sleep=lambda seconds: None),
     ):
         pass
@@ -77,7 +77,7 @@ def test_the_lock_of_a_killed_process_is_freed(store):
     holder.start()
     assert hears.poll(60)
     hears.recv()
-    with pytest.raises(Unavailable), series_lock(store.connect, 7006, wait_s=0):
+    with pytest.raises(SeriesBusy), series_lock(store.connect, 7006, wait_s=0):
         pass
     holder.kill()
     holder.join(10)

@@ -23,12 +23,13 @@ CREATE TABLE market.batches (
     lost          integer,
     requests      integer,
     retries       integer,
+    revision      integer,
     error         text,
     UNIQUE (series_id, window_start, window_end),
     CHECK (window_start < window_end)
 );
 COMMENT ON TABLE market.batches IS
-    'One row per series and window of work. The writing transaction requires the token of the latest claim.';
+    'One row per series and window of work. The writing transaction requires the token of the latest claim of every overlapping window.';
 
 CREATE TABLE market.fetches (
     fetch_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,7 +1,7 @@
 -- what: no batch of the series is marked running without having been claimed in the last hour
 -- scope: one series, everything
 -- severity: warn
--- why: a killed worker leaves its batch running; the next load of the window settles it
+-- why: a killed worker leaves its batch running; the next load of the series settles it
 WITH violations AS (
     SELECT series_id, batch_id, window_start, window_end, claimed_by, claimed_at
     FROM market.batches

@@ -32,10 +32,12 @@ def accept(
     conf: Mapping[str, object],
     *,
     default_venue: str,
+    settling_ms: int = 0,
 ) -> payloads.BacktestRequest:
     """Open the record of a DAG run and check its payload.
 
-    The window is held against the venue's clock and the symbol against its list. Raises
+    The window is held against the venue's clock, less `settling_ms`, and the symbol against
+    its list. Raises
     InvalidRequest after the record was ended as failed, naming the field.
     """
     backtests.open_record(connect, dag_run_id, conf)
@@ -43,7 +45,7 @@ def accept(
         # What can be seen without the venue is refused without asking it.
         request = payloads.parse(conf, default_venue=default_venue)
         venue = venue_of(request.series.venue, request.series.market)
-        now = from_ms(venue.server_time_ms())
+        now = from_ms(venue.server_time_ms() - settling_ms)
         as_of = request.data.as_of
         if as_of is not None and as_of > datetime.now(UTC):
             raise InvalidRequest("data.as_of", "must not lie in the future", as_of.isoformat())
@@ -53,8 +55,7 @@ def accept(
         backtests.fail(connect, dag_run_id, str(error), error.field)
         raise
     except CandlevaultError as error:
-        if not error.transient:
-            backtests.fail(connect, dag_run_id, f"{type(error).__name__}: {error}")
+        _told(connect, dag_run_id, error)
         raise
     backtests.describe(
         connect,
@@ -87,8 +88,7 @@ def gather(
                 f"{request.series}: the venue published no candle in {request.window}"
             )
     except CandlevaultError as error:
-        if not error.transient:
-            backtests.fail(connect, dag_run_id, f"{type(error).__name__}: {error}")
+        _told(connect, dag_run_id, error)
         raise
     return account
 
@@ -99,8 +99,12 @@ def execute(
     """Run on the stored candles and publish trades and metrics together.
 
     Reads one revision of the series: the current one, or the last recorded at `as_of`.
-    Returns the headline figures. Any error ends the record as failed.
+    Returns the headline figures; those stored before, if the run had completed. Any error
+    that no retry can mend ends the record as failed.
     """
+    stored_before = backtests.summary(connect, dag_run_id)
+    if stored_before is not None:
+        return stored_before
     try:
         stored = series_registry.get(connect, request.series)
         backtests.advance(connect, dag_run_id, "running", stored.series_id)
@@ -140,8 +144,7 @@ def execute(
         )
         backtest_id = backtests.complete(connect, dag_run_id, outcome)
     except CandlevaultError as error:
-        if not error.transient:
-            backtests.fail(connect, dag_run_id, f"{type(error).__name__}: {error}")
+        _told(connect, dag_run_id, error)
         raise
     return {
         "backtest_id": backtest_id,
@@ -182,3 +185,9 @@ def _refuse_unknown(venue: Venue, request: payloads.BacktestRequest) -> None:
             raise InvalidRequest(
                 "symbol", f"{request.series.venue} knows no such symbol", symbol
             ) from None
+
+
+def _told(connect: Connect, dag_run_id: str, error: CandlevaultError) -> None:
+    """End the record, or note what a retry has to get past."""
+    tell = backtests.note if error.transient else backtests.fail
+    tell(connect, dag_run_id, f"{type(error).__name__}: {error}")

@@ -40,13 +40,17 @@ Judge = Callable[[pa.Table, list[Fetch], Series, Window, int], Judged]
 
 @dataclass(slots=True)
 class Collected:
-    """What a batch brought; `candles.source` counts in `fetches`."""
+    """What a batch brought; `candles.source` counts in `fetches`.
+
+    `unanswered` are the problems that a later try may not meet and that left candles lost.
+    """
 
     candles: pa.Table
     fetches: list[Fetch]
     absences: list[NewAbsence]
     rejected: list[Rejected]
     problems: list[Problem]
+    unanswered: list[Problem]
 
 
 @dataclass(slots=True)
@@ -87,7 +91,7 @@ class Collector:
         asked = [part for w in wanted if (part := w.intersection(limit)) is not None]
         expected = windows.open_times_of(asked, timeframe)
         replies = {name: _Reply() for name in order}
-        missing = asked
+        missing = self._joined(asked)
         for name in order:
             provider: CandleProvider | None = getattr(self._venue, name)
             if provider is not None and missing:
@@ -100,19 +104,38 @@ class Collector:
         table = candles.take(table, np.isin(candles.open_times(table), expected))
         lacking = np.setdiff1d(expected, candles.open_times(table))
         absences = self._absences(lacking, archive, rest)
-        return Collected(table, self._fetches, absences, self._rejected, self._problems)
+        explained = windows.open_times_of([a.window for a in absences], timeframe)
+        unanswered = self._unanswered(np.setdiff1d(lacking, explained))
+        return Collected(table, self._fetches, absences, self._rejected, self._problems, unanswered)
+
+    def _unanswered(self, lost: np.ndarray) -> list[Problem]:
+        """The problems that may pass and kept a lost candle from being asked for."""
+        return [
+            problem
+            for problem in self._problems
+            if problem.error.transient
+            and ((lost >= problem.window.start_ms) & (lost < problem.window.end_ms)).any()
+        ]
 
     def _padded(self, runs: list[Window], limit: Window) -> list[Window]:
-        """The runs with a neighbour on each side, near ones joined into one question."""
+        """The runs with a neighbour on each side."""
         step = self._series.timeframe.step_ms
-        padded: list[Window] = []
-        for run in runs:
-            wide = Window(max(0, run.start_ms - step), min(limit.end_ms, run.end_ms + step))
-            if padded and wide.end_ms - padded[-1].start_ms <= _COALESCE * step:
-                padded[-1] = Window(padded[-1].start_ms, wide.end_ms)
+        wide = [
+            Window(max(0, run.start_ms - step), min(limit.end_ms, run.end_ms + step))
+            for run in runs
+        ]
+        return self._joined(wide)
+
+    def _joined(self, parts: list[Window]) -> list[Window]:
+        """Near parts as one question: many small holes must not be as many calls."""
+        joined: list[Window] = []
+        for part in windows.merge(parts):
+            within = _COALESCE * self._series.timeframe.step_ms
+            if joined and part.end_ms - joined[-1].start_ms <= within:
+                joined[-1] = Window(joined[-1].start_ms, part.end_ms)
             else:
-                padded.append(wide)
-        return windows.merge(padded)
+                joined.append(part)
+        return joined
 
     def _ask(self, provider: CandleProvider, parts: list[Window]) -> _Reply:
         pages: list[Page] = []

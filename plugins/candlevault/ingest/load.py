@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 from candlevault import candles, windows
@@ -31,6 +32,7 @@ from candlevault.storage.database import Connect, retrying
 from candlevault.storage.ledger import SyncTotals
 from candlevault.storage.locks import series_lock
 from candlevault.storage.series_registry import StoredSeries
+from candlevault.timeframe import from_ms
 from candlevault.windows import Window
 
 SETTLING_MS = 2_000
@@ -104,9 +106,9 @@ class LoadReport:
 class LoadFailed(CandlevaultError):
     """At least one batch failed; the report says which and why. The rest is stored."""
 
-    def __init__(self, report: LoadReport, cause: BaseException) -> None:
+    def __init__(self, report: LoadReport, causes: list[CandlevaultError]) -> None:
         self.report = report
-        self.transient = getattr(cause, "transient", True)
+        self.transient = any(cause.transient for cause in causes)
         super().__init__(
             f"{report.symbol} {report.timeframe}: {report.failed_batches} of "
             f"{report.total_batches} batches failed: {report.errors[0]}"
@@ -122,6 +124,7 @@ def load(
     order: tuple[str, ...] = collect.ARCHIVE_FIRST,
     reread: Window | None = None,
     reexamine: bool = False,
+    wait_s: float = 1800.0,
 ) -> LoadReport:
     """Bring `window` of `series` into the store, up to the venue's last closed candle.
 
@@ -129,7 +132,8 @@ def load(
     again for known absences that lie inside the series' life, and for those after its end
     if the venue trades it again. Waits while another run loads the same series and then
     finds its work done. Raises LoadFailed, UnknownSymbol, GeoBlocked, RateLimited, or
-    InvalidRequest for a window in which no candle has closed.
+    InvalidRequest for a window in which no candle has closed, SeriesBusy when another run
+    still loads the series after `wait_s` seconds.
     """
     started = time.monotonic()
     spent = _traffic(market.venue)
@@ -142,7 +146,9 @@ def load(
     def waiting() -> None:
         market.say(f"{series}: another run is loading this series; waiting to share its work")
 
-    with series_lock(market.connect, stored.series_id, waiting=waiting, sleep=market.sleep):
+    with series_lock(
+        market.connect, stored.series_id, wait_s=wait_s, waiting=waiting, sleep=market.sleep
+    ):
         run = _Run(market, stored, facts, window, now_ms, purpose, order, report)
         run.go(reread, reexamine, started, spent)
     return report
@@ -196,18 +202,20 @@ class _Run:
             )
         )
         error: BaseException | None = None
+        errors: list[CandlevaultError] = []
         try:
             self._record_life()
             plan = self._plan(reread, reexamine)
-            error = self._batches(plan, totals, started)
+            errors = self._batches(plan, totals, started)
+            error = errors[0] if errors else None
         except BaseException as failure:
             error = failure
             raise
         finally:
             self._conclude(sync_id, totals, spent, error, started)
-        if error is not None:
+        if errors:
             report.status = "failed"
-            raise LoadFailed(report, error)
+            raise LoadFailed(report, errors)
 
     def _plan(self, reread: Window | None, reexamine: bool) -> list[tuple[Window, list[Window]]]:
         """The batches: (window of the batch, what is wanted of it), ascending."""
@@ -242,20 +250,23 @@ class _Run:
     def _take_stock(self) -> tuple[windows.Account, list[candle_reads.Absence]]:
         with self._market.connect() as connection:
             account = candle_reads.account(connection, self._stored, self._window)
-            gaps.record(connection, self._stored, account)
+            if self._purpose == "gap_fill":
+                # What a gap fill finds is worth a line even if it fills it; what any other
+                # sync fetches for the first time is no gap.
+                gaps.record(connection, self._stored, account)
             return account, candle_reads.absences(connection, self._stored, self._window)
 
     def _batches(
         self, plan: list[tuple[Window, list[Window]]], totals: SyncTotals, started: float
-    ) -> BaseException | None:
-        """Work the plan; returns the first error of a batch that failed."""
+    ) -> list[CandlevaultError]:
+        """Work the plan; returns the errors of the batches that failed."""
         report = self._report
         timeframe = self._stored.series.timeframe
         sizes = [
             sum(windows.expected_count(part, timeframe) for part in parts) for _, parts in plan
         ]
         report.total_batches = totals.batches = len(plan)
-        first_error: BaseException | None = None
+        errors: list[CandlevaultError] = []
         done = 0
         for number, (chunk, parts) in enumerate(plan, start=1):
             try:
@@ -266,13 +277,13 @@ class _Run:
             except CandlevaultError as error:
                 report.failed_batches += 1
                 report.errors.append(f"{chunk}: {type(error).__name__}: {error}"[:500])
-                first_error = first_error or error
+                errors.append(error)
                 self._market.say(f"{self._stored.series}: batch {chunk} failed: {error}")
             done += sizes[number - 1]
             elapsed = time.monotonic() - started
             progress = Progress(number, len(plan), done, sum(sizes), elapsed)
             self._market.say(f"{self._stored.series}: {progress}")
-        return first_error
+        return errors
 
     def _one(self, chunk: Window, parts: list[Window], totals: SyncTotals) -> None:
         market, stored = self._market, self._stored
@@ -280,7 +291,7 @@ class _Run:
             lambda: ledger.claim(market.connect, stored.series_id, chunk, self._purpose, self._by)
         )
         before = _traffic(self._market.venue)
-        try:
+        with self._failing(claim):
             collected = collect.Collector(
                 market.venue, stored.series, self._closed_before_ms, judge
             ).collect(parts, self._order)
@@ -296,10 +307,6 @@ class _Run:
                 reason=self._purpose,
             )
             done = retrying(lambda: publish.publish(market.connect, stored, claim, batch))
-        except BaseException as error:
-            failure = error
-            retrying(lambda: ledger.fail(market.connect, claim, failure))
-            raise
         totals.inserted += done.inserted
         totals.changed += done.changed
         totals.unchanged += done.unchanged
@@ -307,6 +314,19 @@ class _Run:
         totals.quarantined += done.quarantined
         for problem in collected.problems:
             self._report.problems.append(f"{problem.window}: {problem.error}"[:300])
+        if collected.unanswered:
+            # What came is published; what a later try may bring is that try's work.
+            raise collected.unanswered[0].error
+
+    @contextmanager
+    def _failing(self, claim: ledger.Claim) -> Iterator[None]:
+        """Mark the batch failed when its work raises."""
+        try:
+            yield
+        except BaseException as error:
+            failure = error
+            retrying(lambda: ledger.fail(self._market.connect, claim, failure))
+            raise
 
     def _record_life(self) -> None:
         """Record what lies before the listing and after the end, before anything is planned."""
@@ -326,14 +346,19 @@ class _Run:
             requests=len(evidence),
             reason="life",
         )
-        retrying(lambda: publish.publish(market.connect, stored, claim, batch))
-        first = [a.window.end for a in absences if a.reason == "before_listing"]
-        last = [a.window.start for a in absences if a.reason == "after_end"]
-        retrying(
-            lambda: series_registry.record_life(
-                market.connect, stored, first[0] if first else None, last[0] if last else None
+        first = [a.evidence["first_open_time_ms"] for a in absences if a.reason == "before_listing"]
+        last = [a.evidence["last_open_time_ms"] for a in absences if a.reason == "after_end"]
+        step_ms = stored.series.timeframe.step_ms
+        with self._failing(claim):
+            retrying(
+                lambda: series_registry.record_life(
+                    market.connect,
+                    stored,
+                    from_ms(first[0]) if first else None,
+                    from_ms(last[0] + step_ms) if last else None,
+                )
             )
-        )
+            retrying(lambda: publish.publish(market.connect, stored, claim, batch))
 
     def _conclude(
         self,

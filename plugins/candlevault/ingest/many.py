@@ -46,6 +46,7 @@ def load_many(market: Market, series: list[Series], window: Window) -> list[dict
                     "timeframe": one.timeframe.code,
                     "status": "failed",
                     "errors": [f"{type(error).__name__}: {error}"[:500]],
+                    "transient": error.transient,
                 }
             )
     return results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from candlevault.errors import CandlevaultError, InvalidRequest
+from candlevault.errors import CandlevaultError, InvalidRequest, SeriesBusy
 from candlevault.ingest import collect
 from candlevault.ingest.load import LoadReport, Market, load
 from candlevault.series import Series
@@ -12,6 +12,9 @@ from candlevault.windows import Window
 
 OVERLAP_MS = 3 * 86_400_000
 """Every sync reads the last three days again and replaces what the venue has changed."""
+
+_PATIENCE_S = 5.0
+"""How long the five-minute sync waits for a series that another run is loading."""
 
 
 def backfill(market: Market, series: Series, window: Window) -> LoadReport:
@@ -64,7 +67,8 @@ def market_sync(
 ) -> list[dict[str, object]]:
     """Re-read the last `count` candles of each series; one failure never stops the others.
 
-    Returns a result per series: symbol, status, candles_added, total_candles, error.
+    A series that another run is loading is passed over as `busy`. Returns a result per
+    series: symbol, status, candles_added, total_candles, error, transient.
     """
     if not 1 <= count <= 1000:
         raise InvalidRequest("candles", "must be from 1 to 1000", count)
@@ -76,6 +80,7 @@ def market_sync(
             "candles_added": 0,
             "total_candles": 0,
             "error": None,
+            "transient": False,
         }
         try:
             now_ms = market.venue.server_time_ms()
@@ -87,14 +92,21 @@ def market_sync(
                 purpose="market_sync",
                 order=collect.REST_FIRST,
                 reread=window,
+                wait_s=_PATIENCE_S,
             )
             result |= {
                 "status": report.status,
                 "candles_added": report.candles_added,
                 "total_candles": report.total_candles,
             }
+        except SeriesBusy as busy:
+            result |= {"status": "busy", "error": str(busy)}
         except CandlevaultError as error:
-            result |= {"status": "failed", "error": f"{type(error).__name__}: {error}"[:500]}
+            result |= {
+                "status": "failed",
+                "error": f"{type(error).__name__}: {error}"[:500],
+                "transient": error.transient,
+            }
             market.say(f"{one}: {result['error']}")
         results.append(result)
     return results

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import psycopg
+
 from candlevault.errors import CandlevaultError, SetupError
 from candlevault.local.postgres_programs import program_directory
 from candlevault.local.system import LocalSystem, Status
@@ -34,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _COMMANDS[chosen.command](chosen)
     except CandlevaultError as error:
         print(f"candlevault: {error}", file=sys.stderr)
+        return 1
+    except psycopg.Error as error:
+        print(f"candlevault: the market database: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -16,7 +16,7 @@ from candlevault.local.airflow_api import AirflowApi
 from candlevault.local.files import read_json, write_atomically
 from candlevault.local.home import Home
 
-DEFAULT = "backtest,replay"
+DEFAULT = "backtest,replay,reconcile_backtests"
 FIRST_LOOK_SECONDS = 30.0
 
 

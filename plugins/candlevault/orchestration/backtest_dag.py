@@ -89,6 +89,29 @@ def build_backtest(doc: str) -> DAG:
     return dag
 
 
+def build_reconcile(doc: str) -> DAG:
+    """Every five minutes: no record stays open whose run is over."""
+    with DAG(
+        "reconcile_backtests",
+        doc_md=doc,
+        schedule="*/5 * * * *",
+        start_date=house.START,
+        catchup=False,
+        max_active_runs=1,
+        default_args=house.default_args(retries=1, execution_timeout=timedelta(minutes=4)),
+        tags=["candlevault", "backtest"],
+    ) as dag:
+
+        @task
+        def reconcile() -> list[str]:
+            from candlevault.orchestration import backtest_tasks
+
+            return backtest_tasks.reconcile()
+
+        reconcile()
+    return dag
+
+
 def _end_record(context) -> None:
     """End the record of a run that failed without having ended it (a killed process)."""
     from candlevault.orchestration import backtest_tasks

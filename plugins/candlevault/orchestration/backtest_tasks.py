@@ -9,12 +9,15 @@ from airflow.sdk import get_current_context
 from candlevault import config
 from candlevault.backtest import jobs, payload
 from candlevault.ingest import syncs
+from candlevault.ingest.load import SETTLING_MS
 from candlevault.orchestration import runtime
 from candlevault.providers.registry import venue_of
 from candlevault.series import Series
 from candlevault.storage import backtests
 from candlevault.storage.database import connector_from_environment
 from candlevault.windows import Window
+
+DAG_ID = "backtest"
 
 
 def accept() -> dict[str, object]:
@@ -25,15 +28,21 @@ def accept() -> dict[str, object]:
     # Params are what Airflow validated; keys it was not told of are only in the conf.
     conf = {**context["params"], **(context["dag_run"].conf or {})}
     with runtime.task_errors():
-        backtests.reconcile(connect, runtime.run_state_of(context["dag"].dag_id))
         request = jobs.accept(
             connect,
             venue_of,
             run_id,
             conf,
             default_venue=config.setting("CANDLEVAULT_VENUE"),
+            settling_ms=SETTLING_MS,
         )
     return payload.canonical(request)
+
+
+def reconcile() -> list[str]:
+    """Task: end the records of runs that are over; returns the ids of those runs."""
+    with runtime.task_errors():
+        return backtests.reconcile(runtime.connect_by_hook(), runtime.run_state_of(DAG_ID))
 
 
 def gather(request: Mapping[str, object]) -> dict[str, object]:

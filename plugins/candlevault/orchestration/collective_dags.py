@@ -83,7 +83,9 @@ def build_initial_load(universe: Universe, doc: str) -> DAG:
         def stage(number: int, planned, after):
             @task(task_id=f"groups_{number}", trigger_rule=Rule.ALL_DONE)
             def groups(plan: dict) -> list[dict]:
-                return plan["stages"][number - 1]
+                from candlevault.orchestration import collective_tasks
+
+                return collective_tasks.groups_of(plan, number)
 
             @task(task_id=f"load_{number}", trigger_rule=Rule.ALL_DONE)
             def load(group: dict) -> list[dict]:

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from candlevault import config
-from candlevault.errors import CandlevaultError, CheckFailed, InvalidRequest
+from candlevault.errors import CandlevaultError, CheckFailed, InvalidRequest, PartlyFailed
 from candlevault.ingest import many, syncs
+from candlevault.ingest.load import Market
 from candlevault.orchestration import runtime
 from candlevault.orchestration.house import START
 from candlevault.orchestration.series_tasks import check_window, refuse_unknown_keys, window_of
 from candlevault.series import Series, canonical_symbol
 from candlevault.series import parse as parse_series
 from candlevault.storage import series_registry
-from candlevault.timeframe import from_ms
+from candlevault.storage.series_registry import StoredSeries
+from candlevault.timeframe import from_ms, to_ms
 from candlevault.timeframe import parse as parse_timeframe
 from candlevault.windows import Window
 
@@ -44,6 +46,12 @@ def plan_initial_load(params: Mapping[str, object]) -> dict[str, object]:
         return {"stages": stages, **bounds}
 
 
+def groups_of(plan: Mapping[str, object] | None, stage: int) -> list[dict[str, object]]:
+    """Task: the groups of one stage (from 1); fails at once when there is no plan."""
+    with runtime.task_errors():
+        return _planned(plan)["stages"][stage - 1]
+
+
 def load_group(group: Mapping[str, object]) -> list[dict[str, object]]:
     """Task: load the series of a group one after the other; fails if any of them failed."""
     with runtime.task_errors():
@@ -53,7 +61,10 @@ def load_group(group: Mapping[str, object]) -> list[dict[str, object]]:
         failed = [result for result in results if result["status"] == "failed"]
         if failed:
             told = "; ".join(f"{r['symbol']} {r['timeframe']}: {r['errors'][0]}" for r in failed)
-            raise CandlevaultError(f"{len(failed)} of {len(results)} series failed: {told}")
+            raise PartlyFailed(
+                f"{len(failed)} of {len(results)} series failed: {told}",
+                transient=any(result["transient"] for result in failed),
+            )
         return [
             {
                 key: r[key]
@@ -66,7 +77,7 @@ def load_group(group: Mapping[str, object]) -> list[dict[str, object]]:
 def check_and_fill(plan: Mapping[str, object]) -> dict[str, object]:
     """Task: fill what is lost once more, check every series, fail if one of them fails."""
     with runtime.task_errors():
-        window = _window(plan)
+        window = _window(_planned(plan))
         series = [
             parse_series(*names)
             for stage in plan["stages"]
@@ -75,6 +86,7 @@ def check_and_fill(plan: Mapping[str, object]) -> dict[str, object]:
         ]
         market = runtime.market(series[0].venue, series[0].market)
         failed: dict[str, str] = {}
+        transient = False
         for one in series:
             try:
                 syncs.load(market, one, window, purpose="gap_fill")
@@ -82,10 +94,13 @@ def check_and_fill(plan: Mapping[str, object]) -> dict[str, object]:
             except Exception as error:
                 # Told at the end: one series must not keep the others from being checked.
                 failed[str(one)] = f"{type(error).__name__}: {error}"[:300]
+                transient = transient or getattr(error, "transient", False)
                 market.say(f"{one}: {failed[str(one)]}")
         if failed:
             told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-            raise CheckFailed(f"{len(failed)} of {len(series)} series failed: {told}")
+            raise PartlyFailed(
+                f"{len(failed)} of {len(series)} series failed: {told}", transient=transient
+            )
         return {"series": len(series), "failed": 0}
 
 
@@ -114,7 +129,7 @@ def quality_check(params: Mapping[str, object]) -> list[dict[str, object]]:
         reports, failed = [], []
         for stored in chosen:
             try:
-                reports.append(check_window(stored.series, window))
+                reports.append(check_window(stored.series, _kept(market, stored, window)))
             except Exception as error:
                 failed.append(str(error)[:300])
         if failed:
@@ -139,8 +154,31 @@ def market_sync(params: Mapping[str, object]) -> list[dict[str, object]]:
             market.say(str(result))
         if failed:
             told = "; ".join(f"{r['symbol']}: {r['error']}" for r in failed)
-            raise CandlevaultError(f"{len(failed)} of {len(results)} symbols failed: {told}")
+            raise PartlyFailed(
+                f"{len(failed)} of {len(results)} symbols failed: {told}",
+                transient=any(result["transient"] for result in failed),
+            )
         return results
+
+
+def _planned(plan: Mapping[str, object] | None) -> Mapping[str, object]:
+    if plan is None:
+        raise CandlevaultError("there is no plan to work on: the task `plan` failed")
+    return plan
+
+
+def _kept(market: Market, stored: StoredSeries, window: Window) -> Window:
+    """The part of `window` since the series' history begins; what was never asked for is
+    not missing."""
+    with market.connect() as connection:
+        oldest = connection.execute(
+            "SELECT oldest_data_time FROM market.series_status WHERE series_id = %s",
+            (stored.series_id,),
+        ).fetchone()
+    if oldest is None or oldest[0] is None or oldest[0] <= window.start:
+        return window
+    market.say(f"{stored.series}: checked since its first stored candle, {oldest[0].isoformat()}")
+    return Window(to_ms(oldest[0]), window.end_ms)
 
 
 def _symbols(params: Mapping[str, object], universe: config.Universe) -> list[str]:

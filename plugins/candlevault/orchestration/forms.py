@@ -31,6 +31,7 @@ def symbols(default: list[str] | None, description: str) -> Param:
         default,
         type=["array", "null"] if default is None else "array",
         items={"type": "string", "pattern": "^[A-Za-z0-9]{1,20}$"},
+        minItems=1,
         title="Symbols",
         description=description,
     )
@@ -47,6 +48,8 @@ def parse_moment(params: Mapping[str, object], field: str) -> datetime | None:
         raise InvalidRequest(field, "must be a time such as 2023-01-01T00:00:00Z", text) from None
     if parsed.tzinfo is None:
         raise InvalidRequest(field, "must carry a time zone, such as Z", text)
+    if not 1970 < parsed.year < 9999:
+        raise InvalidRequest(field, "must lie after 1970", text)
     return parsed.astimezone(UTC)
 
 

@@ -25,7 +25,7 @@ def window_of(params: Mapping[str, object], default_start: datetime, now: dateti
     end = forms.parse_moment(params, "end") or now
     years = params.get("years")
     start = (
-        end.replace(year=end.year - int(str(years)), day=min(end.day, 28))
+        _years_before(end, int(str(years)))
         if years
         else forms.parse_moment(params, "start") or default_start
     )
@@ -34,6 +34,11 @@ def window_of(params: Mapping[str, object], default_start: datetime, now: dateti
     if start >= now:
         raise InvalidRequest("start", f"must not lie in the future ({now.isoformat()})", start)
     return Window.of(start, end)
+
+
+def _years_before(moment: datetime, years: int) -> datetime:
+    leap_day = (moment.month, moment.day) == (2, 29)
+    return moment.replace(year=max(1971, moment.year - years), day=28 if leap_day else moment.day)
 
 
 def refuse_unknown_keys(params: Mapping[str, object]) -> None:
@@ -56,6 +61,7 @@ def backfill(series: Series, params: Mapping[str, object]) -> dict[str, object]:
 def increment(series: Series) -> dict[str, object]:
     """Task: the daily sync."""
     with runtime.task_errors():
+        refuse_unknown_keys({})
         return _told(syncs.increment(runtime.market(series.venue, series.market), series))
 
 
@@ -75,6 +81,7 @@ def gap_fill(series: Series, params: Mapping[str, object]) -> dict[str, object]:
 def retention(series: Series, months: int) -> dict[str, object]:
     """Task: report what is older than the policy keeps hot."""
     with runtime.task_errors():
+        refuse_unknown_keys({})
         market = runtime.market(series.venue, series.market)
         now = from_ms(market.venue.server_time_ms())
         report = retention_use_case.report(market.connect, series, months, now)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
-from candlevault import windows
+from candlevault import candles, windows
 from candlevault.errors import BadPayload, GeoBlocked, ProviderError, RateLimited
 from candlevault.provenance import Fetch
 from candlevault.providers import binance_rows
@@ -142,6 +142,14 @@ class BinanceArchive:
             etag=response.headers.get("ETag"),
             last_modified=response.headers.get("Last-Modified"),
         )
+        times = candles.open_times(table)
+        if len(times) and (times.min() < period.start_ms or times.max() >= period.end_ms):
+            raise BadPayload(
+                f"rows outside {period}, which the file is named for",
+                provider=self.name,
+                symbol=series.symbol,
+                url=url,
+            )
         # A file holds whole past periods, so every candle in it has closed.
         return Page(part, page_of(table, part, period.end_ms, series.timeframe.step_ms), fetch)
 

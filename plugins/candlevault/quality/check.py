@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from candlevault.errors import CheckFailed
 from candlevault.quality import months, sql_tests, suites
 from candlevault.storage import candle_reads
-from candlevault.storage.database import Connect
+from candlevault.storage.database import Connect, retrying
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.timeframe import from_ms
 from candlevault.windows import Window
@@ -68,9 +68,7 @@ def check(
     """
     import pandas as pd
 
-    with connect() as connection:
-        profiled = months.profile(connection, stored, window)
-        months.record(connection, stored, profiled)
+    profiled = retrying(lambda: months.take(connect, stored, window))
     tests = sql_tests.project_tests()
     with connect() as connection:
         account = candle_reads.account(connection, stored, window)

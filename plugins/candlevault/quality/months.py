@@ -9,6 +9,7 @@ import psycopg
 
 from candlevault import windows
 from candlevault.storage import candle_reads
+from candlevault.storage.database import Connect
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.storage.sql import for_timeframe
 from candlevault.timeframe import to_ms
@@ -112,6 +113,20 @@ def _clip(account: Account, part: Window) -> Account:
         inside(account.absent),
         inside(account.lost),
     )
+
+
+def take(connect: Connect, stored: StoredSeries, window: Window) -> list[Month]:
+    """Profile the months of `window` and enter them in the ledger, on one snapshot.
+
+    Counts and revision must belong together: a publication in between would file old counts
+    under the new revision. Raises a serialization failure, to be retried, when a month was
+    entered by somebody else meanwhile.
+    """
+    with connect() as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        profiled = profile(connection, stored, window)
+        record(connection, stored, profiled)
+    return profiled
 
 
 def record(connection: psycopg.Connection, stored: StoredSeries, months: list[Month]) -> None:

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from candlevault.errors import StorageError
 from candlevault.storage.database import Connect
 from candlevault.timeframe import from_ms
 from candlevault.windows import Window
-
-ENDED = ("completed", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,20 @@ def get(connect: Connect, dag_run_id: str) -> BacktestRecord | None:
     return None if row is None else BacktestRecord(*row)
 
 
+def summary(connect: Connect, dag_run_id: str) -> dict[str, object] | None:
+    """The headline figures of a completed backtest, or None while it has not completed."""
+    with connect() as connection:
+        row = connection.execute(
+            "SELECT b.backtest_id, b.result_hash, b.data_fingerprint, p.metrics"
+            " FROM market.backtests b JOIN market.performance_summaries p USING (backtest_id)"
+            " WHERE b.dag_run_id = %s AND b.status = 'completed'",
+            (dag_run_id,),
+        ).fetchone()
+    if row is None:
+        return None
+    return {"backtest_id": row[0], "result_hash": row[1], "data_fingerprint": row[2], **row[3]}
+
+
 def describe(
     connect: Connect, dag_run_id: str, payload: Mapping[str, object], window: Window, strategy: str
 ) -> None:
@@ -74,26 +87,42 @@ def describe(
 
 
 def advance(connect: Connect, dag_run_id: str, status: str, series_id: int | None = None) -> None:
-    """Move a record that has not ended to `fetching_data` or `running`."""
+    """Move a record to `fetching_data` or `running`.
+
+    A task that runs again after its record was ended as failed (it was cleared in Airflow)
+    opens the record again; a completed one stays.
+    """
     with connect() as connection:
         connection.execute(
-            "UPDATE market.backtests SET status = %s,"
-            " started_at = coalesce(started_at, clock_timestamp()),"
+            "UPDATE market.backtests SET status = %s, message = NULL, failed_field = NULL,"
+            " finished_at = NULL, started_at = coalesce(started_at, clock_timestamp()),"
             " series_id = coalesce(%s, series_id)"
-            " WHERE dag_run_id = %s AND status NOT IN ('completed', 'failed')",
+            " WHERE dag_run_id = %s AND status <> 'completed'",
             (status, series_id, dag_run_id),
         )
 
 
+def note(connect: Connect, dag_run_id: str, message: str) -> None:
+    """Say what a record that has not ended is held up by; a retry may get past it."""
+    with connect() as connection:
+        connection.execute(
+            "UPDATE market.backtests SET message = %s"
+            " WHERE dag_run_id = %s AND status NOT IN ('completed', 'failed')",
+            (message[:2000], dag_run_id),
+        )
+
+
 def fail(connect: Connect, dag_run_id: str, message: str, field: str | None = None) -> bool:
-    """End a record as failed; false when it had ended already. The first reason stays."""
+    """End a record as failed; false when it had ended already. The first reason stays, and
+    what held the record up last is told with it."""
     with connect() as connection:
         return (
             connection.execute(
-                "UPDATE market.backtests SET status = 'failed', message = %s, failed_field = %s,"
+                "UPDATE market.backtests SET status = 'failed', failed_field = %s,"
+                " message = %s || coalesce('; last: ' || message, ''),"
                 " finished_at = clock_timestamp()"
                 " WHERE dag_run_id = %s AND status NOT IN ('completed', 'failed')",
-                (message[:2000], field, dag_run_id),
+                (field, message[:2000], dag_run_id),
             ).rowcount
             == 1
         )
@@ -122,7 +151,8 @@ _TRADE_COLUMNS = (
 def complete(connect: Connect, dag_run_id: str, outcome: Outcome) -> int:
     """Store trades, summary and `completed` together; returns the backtest's id.
 
-    Called again for a completed record it changes nothing.
+    Called again for a completed record it changes nothing. Raises StorageError for one that
+    was ended as failed meanwhile (its run was cancelled).
     """
     with connect() as connection, connection.transaction():
         row = connection.execute(
@@ -130,8 +160,10 @@ def complete(connect: Connect, dag_run_id: str, outcome: Outcome) -> int:
             (dag_run_id,),
         ).fetchone()
         backtest_id, status = row
-        if status in ENDED:
+        if status == "completed":
             return backtest_id
+        if status == "failed":
+            raise StorageError(f"backtest {backtest_id} was ended while it ran; nothing is stored")
         columns = ", ".join(("backtest_id", "trade_no", *_TRADE_COLUMNS))
         with connection.cursor().copy(f"COPY market.trades ({columns}) FROM STDIN") as copy:
             for number, trade in enumerate(outcome.trades, start=1):
@@ -152,8 +184,9 @@ def complete(connect: Connect, dag_run_id: str, outcome: Outcome) -> int:
             ),
         )
         connection.execute(
-            "UPDATE market.backtests SET status = 'completed', finished_at = clock_timestamp(),"
-            " versions = %s, data_summary = %s, data_fingerprint = %s, data_revision = %s,"
+            "UPDATE market.backtests SET status = 'completed', message = NULL,"
+            " finished_at = clock_timestamp(), versions = %s, data_summary = %s,"
+            " data_fingerprint = %s, data_revision = %s,"
             " result_hash = %s WHERE backtest_id = %s",
             (
                 json.dumps(outcome.versions),

@@ -37,11 +37,11 @@ def claim(connect: Connect, series_id: int, window: Window, purpose: str, by: st
 
 
 def fail(connect: Connect, claimed: Claim, error: BaseException) -> None:
-    """Mark a batch failed, unless somebody else has claimed it meanwhile."""
+    """Mark a running batch failed, unless somebody else has claimed it meanwhile."""
     with connect() as connection:
         connection.execute(
             "UPDATE market.batches SET state = 'failed', finished_at = clock_timestamp(),"
-            " error = %s WHERE batch_id = %s AND fencing_token = %s",
+            " error = %s WHERE batch_id = %s AND fencing_token = %s AND state = 'running'",
             (f"{type(error).__name__}: {error}"[:1000], claimed.batch_id, claimed.fencing_token),
         )
 
@@ -72,13 +72,18 @@ def start_sync(
             " window_end, outcome) VALUES (%s, %s, %s, %s, %s, 'running') RETURNING sync_id",
             (series_id, purpose, dag_run_id, window.start, window.end),
         ).fetchone()[0]
-        # A line left open by a killed process of the same series cannot be running: the
-        # caller holds the series' lock.
+        # What a killed process of the same series left open cannot be running: the caller
+        # holds the series' lock.
         connection.execute(
             "UPDATE market.sync_log SET outcome = 'failed', finished_at = clock_timestamp(),"
             " error = 'the process was killed' WHERE series_id = %s AND outcome = 'running'"
             " AND sync_id <> %s",
             (series_id, sync_id),
+        )
+        connection.execute(
+            "UPDATE market.batches SET state = 'failed', finished_at = clock_timestamp(),"
+            " error = 'the process was killed' WHERE series_id = %s AND state = 'running'",
+            (series_id,),
         )
         connection.execute(
             "UPDATE market.series_status SET sync_status = 'syncing', error_message = NULL"

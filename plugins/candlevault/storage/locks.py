@@ -14,7 +14,7 @@ from functools import cache
 
 import psycopg
 
-from candlevault.errors import Unavailable
+from candlevault.errors import SeriesBusy
 from candlevault.storage.database import Connect, retrying
 
 _NAMESPACE = 0x43564C54
@@ -31,7 +31,7 @@ def series_lock(
 ) -> Iterator[None]:
     """Hold the series. `waiting` is called once when somebody else holds it already.
 
-    Raises Unavailable when it is still held after `wait_s` seconds.
+    Raises SeriesBusy when it is still held after `wait_s` seconds.
     """
     deadline = time.monotonic() + wait_s
     tell_once = cache(waiting)
@@ -61,7 +61,7 @@ def _acquire(
         ).fetchone()[0]:
             waiting()
             if time.monotonic() > deadline:
-                raise Unavailable(f"series {series_id} is still being loaded by another run")
+                raise SeriesBusy(f"series {series_id} is still being loaded by another run")
             sleep(0.2)
     except BaseException:
         connection.close()

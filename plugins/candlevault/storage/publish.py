@@ -82,8 +82,10 @@ class Published:
 
 
 def publish(connect: Connect, stored: StoredSeries, claim: Claim, batch: Batch) -> Published:
-    """Write a batch; raises LeaseLost when the claim is no longer the latest one.
+    """Write a batch; raises LeaseLost when a later claim overlaps its window.
 
+    Called again after a COMMIT whose answer was lost, it finds the batch done under its own
+    token and returns what was done then.
     Raises StorageError, and stores nothing, when a value breaks a rule of the tables.
     """
     try:
@@ -95,7 +97,8 @@ def publish(connect: Connect, stored: StoredSeries, claim: Claim, batch: Batch) 
 def _publish(connect: Connect, stored: StoredSeries, claim: Claim, batch: Batch) -> Published:
     _ensure_partitions(connect, stored.series.timeframe, batch.candles)
     with connect() as connection, connection.transaction():
-        _require_latest(connection, claim)
+        if (before := _already_done(connection, claim)) is not None:
+            return before
         revision = (
             1
             + connection.execute(
@@ -103,6 +106,7 @@ def _publish(connect: Connect, stored: StoredSeries, claim: Claim, batch: Batch)
                 (stored.series_id,),
             ).fetchone()[0]
         )
+        _refuse_overtaken(connection, claim)
         fetch_ids = _insert_fetches(connection, stored, claim, batch.fetches)
         inserted, changed = _write_candles(connection, stored, batch, fetch_ids, revision)
         known = absences(connection, stored, claim.window)
@@ -142,13 +146,34 @@ def _ensure_partitions(connect: Connect, timeframe: Timeframe, table: pa.Table) 
             connection.execute("SELECT market.ensure_partitions(%s, %s, %s)", span)
 
 
-def _require_latest(connection: psycopg.Connection, claim: Claim) -> None:
+def _already_done(connection: psycopg.Connection, claim: Claim) -> Published | None:
+    """What this very claim has published, or None while it may still publish."""
     row = connection.execute(
-        "SELECT fencing_token FROM market.batches WHERE batch_id = %s FOR UPDATE",
+        "SELECT fencing_token, state, inserted, changed, unchanged, absent, quarantined, lost,"
+        " revision FROM market.batches WHERE batch_id = %s FOR UPDATE",
         (claim.batch_id,),
     ).fetchone()
-    if row is None or row[0] != claim.fencing_token:
-        raise LeaseLost(f"batch {claim.batch_id} {claim.window} was claimed by another worker")
+    if row is not None and row[0] == claim.fencing_token:
+        if row[1] == "done":
+            return Published(*row[2:])
+        if row[1] == "running":
+            return None
+    raise LeaseLost(f"batch {claim.batch_id} {claim.window} was claimed by another worker")
+
+
+def _refuse_overtaken(connection: psycopg.Connection, claim: Claim) -> None:
+    """A later claim of an overlapping window has, or will have, newer candles.
+
+    Windows that end at the present differ from run to run, so the token of one's own
+    window is not enough. Asked under the series' row lock.
+    """
+    later = connection.execute(
+        "SELECT batch_id FROM market.batches WHERE series_id = %s AND fencing_token > %s"
+        " AND window_start < %s AND window_end > %s LIMIT 1",
+        (claim.series_id, claim.fencing_token, claim.window.end, claim.window.start),
+    ).fetchone()
+    if later is not None:
+        raise LeaseLost(f"batch {claim.batch_id} {claim.window} was overtaken by batch {later[0]}")
 
 
 def _insert_fetches(
@@ -406,7 +431,8 @@ def _close_batch(
     connection.execute(
         "UPDATE market.batches SET state = 'done', finished_at = clock_timestamp(),"
         " expected = %s, inserted = %s, changed = %s, unchanged = %s, absent = %s,"
-        " quarantined = %s, lost = %s, requests = %s, retries = %s WHERE batch_id = %s",
+        " quarantined = %s, lost = %s, requests = %s, retries = %s, revision = %s"
+        " WHERE batch_id = %s",
         (
             batch.expected,
             published.inserted,
@@ -417,6 +443,7 @@ def _close_batch(
             published.lost,
             batch.requests,
             batch.retries,
+            published.revision,
             claim.batch_id,
         ),
     )

@@ -1,0 +1,131 @@
+"""The life of a backtest record: opened, advanced, ended once, results all or none."""
+
+from __future__ import annotations
+
+import pytest
+
+from candlevault.errors import StorageError
+from candlevault.storage import backtests
+from candlevault.storage.backtests import Outcome
+from candlevault.storage.database import Connect, connector
+
+TRADE = {
+    "side": "long",
+    "signal_time": 1_700_000_000_000,
+    "entry_time": 1_700_003_600_000,
+    "entry_price": 100.0,
+    "exit_time": 1_700_007_200_000,
+    "exit_price": 110.0,
+    "quantity": 2.0,
+    "entry_fee": 0.2,
+    "exit_fee": 0.22,
+    "pnl": 19.58,
+    "return_pct": 9.77,
+    "bars_held": 1,
+    "exit_reason": "signal",
+    "ambiguous": False,
+    "mae_pct": -1.0,
+    "mfe_pct": 11.0,
+}
+OUTCOME = Outcome(
+    trades=[TRADE],
+    metrics={"final_equity": 1019.58, "total_return_pct": 1.958, "sharpe": None},
+    versions={"engine": "1"},
+    data_summary={"rows": 3},
+    data_fingerprint="f" * 64,
+    data_revision=1,
+    result_hash="a" * 64,
+)
+
+
+@pytest.fixture
+def connect(market_db) -> Connect:
+    return connector(market_db)
+
+
+def status(connect: Connect, run: str) -> str:
+    return backtests.get(connect, run).status
+
+
+def count(connect: Connect, table: str) -> int:
+    with connect() as connection:
+        return connection.execute(f"SELECT count(*) FROM market.{table}").fetchone()[0]
+
+
+def test_a_record_goes_from_pending_to_completed_with_its_results(connect):
+    backtests.open_record(connect, "run", {"symbol": "BTCUSDT"})
+    assert status(connect, "run") == "pending"
+    backtests.advance(connect, "run", "fetching_data")
+    backtests.advance(connect, "run", "running")
+    backtests.complete(connect, "run", OUTCOME)
+    assert status(connect, "run") == "completed"
+    assert (count(connect, "trades"), count(connect, "performance_summaries")) == (1, 1)
+    with connect() as connection:
+        row = connection.execute(
+            "SELECT trade_count, final_equity, total_return_pct, sharpe"
+            " FROM market.performance_summaries"
+        ).fetchone()
+    assert row == (1, 1019.58, 1.958, None)
+
+
+def test_completing_twice_stores_once(connect):
+    backtests.open_record(connect, "run", {})
+    first = backtests.complete(connect, "run", OUTCOME)
+    assert backtests.complete(connect, "run", OUTCOME) == first
+    assert count(connect, "trades") == 1
+
+
+def test_a_completed_record_neither_fails_nor_starts_over(connect):
+    backtests.open_record(connect, "run", {"a": 1})
+    backtests.complete(connect, "run", OUTCOME)
+    assert backtests.fail(connect, "run", "too late") is False
+    backtests.advance(connect, "run", "running")
+    assert backtests.open_record(connect, "run", {"a": 2}).status == "completed"
+
+
+def test_the_first_reason_of_a_failure_stays(connect):
+    backtests.open_record(connect, "run", {})
+    assert backtests.fail(connect, "run", "symbol: unknown", "symbol") is True
+    assert backtests.fail(connect, "run", "the DAG run failed") is False
+    record = backtests.get(connect, "run")
+    assert (record.message, record.failed_field) == ("symbol: unknown", "symbol")
+
+
+def test_a_record_ended_while_it_ran_stores_nothing(connect):
+    backtests.open_record(connect, "run", {})
+    backtests.advance(connect, "run", "running")
+    backtests.fail(connect, "run", "cancelled")
+    with pytest.raises(StorageError):
+        backtests.complete(connect, "run", OUTCOME)
+    assert (count(connect, "trades"), count(connect, "performance_summaries")) == (0, 0)
+
+
+def test_a_task_cleared_after_a_failure_opens_the_record_again(connect):
+    backtests.open_record(connect, "run", {})
+    backtests.fail(connect, "run", "venue away")
+    backtests.advance(connect, "run", "running")
+    backtests.complete(connect, "run", OUTCOME)
+    record = backtests.get(connect, "run")
+    assert (record.status, record.message) == ("completed", None)
+
+
+def test_a_result_that_cannot_be_stored_leaves_nothing(connect):
+    backtests.open_record(connect, "run", {})
+    broken = Outcome(**{**{f: getattr(OUTCOME, f) for f in OUTCOME.__slots__},
+                        "trades": [TRADE, TRADE | {"side": "sideways"}]})  # fmt: skip
+    with pytest.raises(Exception, match="side"):
+        backtests.complete(connect, "run", broken)
+    assert count(connect, "trades") == 0
+    assert status(connect, "run") == "pending"
+
+
+def test_reconcile_ends_what_airflow_has_ended_or_forgotten(connect):
+    states = {"alive": "running", "dead": "failed", "odd": "success", "gone": None}
+    for run in states:
+        backtests.open_record(connect, run, {})
+    backtests.open_record(connect, "done", {})
+    backtests.complete(connect, "done", OUTCOME)
+    assert sorted(backtests.reconcile(connect, states.get)) == ["dead", "gone", "odd"]
+    assert status(connect, "alive") == "pending"
+    assert status(connect, "done") == "completed"
+    assert "DAG run" in backtests.get(connect, "dead").message
