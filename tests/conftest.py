@@ -11,9 +11,10 @@ import pytest
 
 from candlevault.storage import migrations, settings
 from candlevault.storage.database import Connect, connector
+from tests.support import airflow_home
 from tests.support.postgres import PostgresServer, empty_database, postgres_server
 
-__all__ = ["empty_database", "postgres_server"]
+__all__ = ["airflow_home", "empty_database", "postgres_server"]
 
 # A busy machine is slow, not wrong.
 hypothesis.settings.register_profile(
