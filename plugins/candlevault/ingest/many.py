@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import psycopg
+
 from candlevault.errors import CandlevaultError
 from candlevault.ingest.load import Market
-from candlevault.ingest.syncs import backfill
+from candlevault.ingest.syncs import backfill, may_pass
 from candlevault.series import Series
 from candlevault.windows import Window
 
@@ -38,7 +40,7 @@ def load_many(market: Market, series: list[Series], window: Window) -> list[dict
         market.say(f"{one}: {number} of {len(series)}")
         try:
             results.append(backfill(market, one, window).as_dict())
-        except CandlevaultError as error:
+        except (CandlevaultError, psycopg.Error) as error:
             market.say(f"{one}: failed: {error}")
             results.append(
                 {
@@ -46,7 +48,7 @@ def load_many(market: Market, series: list[Series], window: Window) -> list[dict
                     "timeframe": one.timeframe.code,
                     "status": "failed",
                     "errors": [f"{type(error).__name__}: {error}"[:500]],
-                    "transient": error.transient,
+                    "transient": may_pass(error),
                 }
             )
     return results

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import psycopg
+
 from candlevault.errors import CandlevaultError, InvalidRequest, SeriesBusy
 from candlevault.ingest import collect
 from candlevault.ingest.load import LoadReport, Market, load
 from candlevault.series import Series
 from candlevault.storage import series_registry
+from candlevault.storage.database import is_transient
 from candlevault.timeframe import to_ms
 from candlevault.windows import Window
 
@@ -101,15 +104,20 @@ def market_sync(
             }
         except SeriesBusy as busy:
             result |= {"status": "busy", "error": str(busy)}
-        except CandlevaultError as error:
+        except (CandlevaultError, psycopg.Error) as error:
             result |= {
                 "status": "failed",
                 "error": f"{type(error).__name__}: {error}"[:500],
-                "transient": error.transient,
+                "transient": may_pass(error),
             }
             market.say(f"{one}: {result['error']}")
         results.append(result)
     return results
+
+
+def may_pass(error: CandlevaultError | psycopg.Error) -> bool:
+    """Whether the same work may succeed when it is tried again."""
+    return error.transient if isinstance(error, CandlevaultError) else is_transient(error)
 
 
 def _newest_ms(market: Market, series: Series) -> int | None:

@@ -48,23 +48,19 @@ def _open(schema):
 
 def build_backtest(doc: str) -> DAG:
     """One DAG run is one backtest."""
-    with DAG(
+    with house.dag(
         "backtest",
-        doc_md=doc,
-        schedule=None,
-        start_date=house.START,
-        catchup=False,
-        max_active_runs=8,
-        default_args=house.default_args(
-            retries=2,
-            retry_delay=timedelta(seconds=5),
-            max_retry_delay=timedelta(seconds=60),
-            execution_timeout=timedelta(hours=2),
-        ),
-        on_failure_callback=_end_record,
-        tags=["candlevault", "backtest"],
+        doc,
+        tags=["backtest"],
         params=form(),
-        render_template_as_native_obj=False,
+        max_active_runs=8,
+        task_args={
+            "retries": 2,
+            "retry_delay": timedelta(seconds=5),
+            "max_retry_delay": timedelta(seconds=60),
+            "execution_timeout": timedelta(hours=2),
+        },
+        on_failure_callback=_end_record,
     ) as dag:
 
         @task
@@ -91,15 +87,12 @@ def build_backtest(doc: str) -> DAG:
 
 def build_reconcile(doc: str) -> DAG:
     """Every five minutes: no record stays open whose run is over."""
-    with DAG(
+    with house.dag(
         "reconcile_backtests",
-        doc_md=doc,
+        doc,
+        tags=["backtest"],
         schedule="*/5 * * * *",
-        start_date=house.START,
-        catchup=False,
-        max_active_runs=1,
-        default_args=house.default_args(retries=1, execution_timeout=timedelta(minutes=4)),
-        tags=["candlevault", "backtest"],
+        task_args={"retries": 1, "execution_timeout": timedelta(minutes=4)},
     ) as dag:
 
         @task

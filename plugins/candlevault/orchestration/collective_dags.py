@@ -9,7 +9,7 @@ from airflow.sdk import TriggerRule as Rule
 
 from candlevault.config import Universe
 from candlevault.orchestration import house
-from candlevault.orchestration.forms import moment, symbols
+from candlevault.orchestration.forms import moment, symbols, years
 from candlevault.timeframe import ALL as TIMEFRAMES
 
 _LIMIT = Param(
@@ -36,15 +36,10 @@ def _timeframes(default: list[str]) -> Param:
 def build_initial_load(universe: Universe, doc: str) -> DAG:
     """Daily candles of all symbols, finer ones of the first 20, the rest, then checks."""
     codes = list(dict.fromkeys(policy.series.timeframe.code for policy in universe.policies))
-    with DAG(
+    with house.dag(
         "initial_load",
-        doc_md=doc,
-        schedule=None,
-        start_date=house.START,
-        catchup=False,
-        max_active_runs=1,
-        default_args=house.default_args(),
-        tags=["candlevault", "backfill"],
+        doc,
+        tags=["backfill"],
         params={
             "symbols": symbols(None, "Symbols or short names; empty: the universe."),
             "limit": _LIMIT,
@@ -55,14 +50,7 @@ def build_initial_load(universe: Universe, doc: str) -> DAG:
                 "First instant to load, inclusive, UTC.",
             ),
             "end": moment(None, "End", "End, exclusive; empty: the newest closed candle."),
-            "years": Param(
-                None,
-                type=["null", "integer"],
-                minimum=1,
-                maximum=20,
-                title="Years",
-                description="Instead of a start: so many years before the end.",
-            ),
+            "years": years(),
             "groups": Param(
                 4,
                 type="integer",
@@ -115,15 +103,12 @@ def build_initial_load(universe: Universe, doc: str) -> DAG:
 
 def build_quality_check(doc: str) -> DAG:
     """Check stored series on request: SQL tests and month suites over the last days."""
-    with DAG(
+    with house.dag(
         "quality_check",
-        doc_md=doc,
-        schedule=None,
-        start_date=house.START,
-        catchup=False,
+        doc,
+        tags=["quality"],
         max_active_runs=2,
-        default_args=house.default_args(retries=1),
-        tags=["candlevault", "quality"],
+        task_args={"retries": 1},
         params={
             "symbols": symbols(None, "Symbols or short names; empty: everything stored."),
             "limit": _LIMIT,
@@ -150,16 +135,13 @@ def build_quality_check(doc: str) -> DAG:
 
 def build_market_sync(universe: Universe, doc: str) -> DAG:
     """Every five minutes: the last candles of the active list."""
-    with DAG(
+    with house.dag(
         "market_sync",
-        doc_md=doc,
+        doc,
+        tags=["sync"],
         schedule="*/5 * * * *",
-        start_date=house.START,
-        catchup=False,
-        max_active_runs=1,
         dagrun_timeout=timedelta(minutes=30),
-        default_args=house.default_args(retries=1, execution_timeout=timedelta(minutes=25)),
-        tags=["candlevault", "sync"],
+        task_args={"retries": 1, "execution_timeout": timedelta(minutes=25)},
         params={
             "symbols": symbols(
                 list(universe.market_sync_symbols), "Symbols or short names to keep fresh."

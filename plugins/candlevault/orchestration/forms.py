@@ -25,6 +25,18 @@ def moment(default: datetime | None, title: str, description: str) -> Param:
     )
 
 
+def years() -> Param:
+    """An optional number of years instead of a start."""
+    return Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        maximum=20,
+        title="Years",
+        description="Instead of a start: so many years before the end.",
+    )
+
+
 def symbols(default: list[str] | None, description: str) -> Param:
     """A list of symbols or short names; optional when there is no default."""
     return Param(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import Asset, get_parsing_context
+from airflow.sdk import DAG, Asset, Param, get_parsing_context
 
 from candlevault import config
 from candlevault.config import SeriesPolicy
@@ -29,6 +29,32 @@ def default_args(**more: object) -> dict[str, object]:
         "execution_timeout": timedelta(hours=6),
         "pool": POOL,
     } | more
+
+
+def dag(
+    dag_id: str,
+    doc: str,
+    *,
+    tags: Iterable[str],
+    schedule: str | None = None,
+    params: Mapping[str, Param] | None = None,
+    max_active_runs: int = 1,
+    task_args: Mapping[str, object] | None = None,
+    **more: object,
+) -> DAG:
+    """A DAG that follows the house rules; `task_args` goes over the default arguments."""
+    return DAG(
+        dag_id,
+        doc_md=doc,
+        schedule=schedule,
+        start_date=START,
+        catchup=False,
+        max_active_runs=max_active_runs,
+        default_args=default_args(**(task_args or {})),
+        tags=["candlevault", *tags],
+        params=dict(params or {}),
+        **more,
+    )
 
 
 def asset(series: Series) -> Asset:

@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Param, task
 
 from candlevault.config import SeriesPolicy
 from candlevault.orchestration import house
-from candlevault.orchestration.forms import moment
+from candlevault.orchestration.forms import moment, years
 from candlevault.series import Series
 
 _CHECK_ARGS = {"retries": 1, "execution_timeout": timedelta(hours=1)}
@@ -28,14 +28,7 @@ def build_backfill(dag_id: str, policy: SeriesPolicy, doc: str) -> DAG:
             "end": moment(
                 None, "End", "End of the window, exclusive; empty: the newest closed candle."
             ),
-            "years": Param(
-                None,
-                type=["null", "integer"],
-                minimum=1,
-                maximum=20,
-                title="Years",
-                description="Instead of a start: so many years before the end.",
-            ),
+            "years": years(),
         },
     ) as dag:
 
@@ -131,15 +124,11 @@ def _dag(
     tags: list[str],
     params: dict,
 ) -> DAG:
-    return DAG(
+    return house.dag(
         dag_id,
-        doc_md=f"# {series}\n\n{doc}",
+        f"# {series}\n\n{doc}",
         schedule=schedule,
-        start_date=house.START,
-        catchup=False,
-        max_active_runs=1,
-        default_args=house.default_args(),
-        tags=["candlevault", *tags, series.symbol, series.timeframe.code],
+        tags=[*tags, series.symbol, series.timeframe.code],
         params=params,
     )
 
