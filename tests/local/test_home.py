@@ -228,7 +228,7 @@ def test_lock_is_refused_while_held_and_free_afterwards(scratch):
 
 
 def test_patterns_for_switching_dags_on():
-    assert parse_patterns(None) == ["backtest", "replay"]
+    assert parse_patterns(None) == ["backtest", "replay", "reconcile_backtests"]
     assert parse_patterns("") == []
     assert parse_patterns(" increment__*, backtest ,") == ["increment__*", "backtest"]
 
