@@ -8,103 +8,40 @@ not cover to its end is never published.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import threading
-import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from email.utils import format_datetime
 from xml.sax.saxutils import escape
 
-from candlevault import timeframe as timeframes_module
 from candlevault.errors import InvalidRequest
 from candlevault.simulator.answer import XML, Reply
 from candlevault.simulator.block import Row
 from candlevault.simulator.clock import iso
 from candlevault.simulator.exchange import Exchange
 from candlevault.simulator.faults import ROWS, Fault, absences, distort
-from candlevault.simulator.published import PATH
+from candlevault.simulator.packing import (
+    MARKETS,
+    SPOIL,
+    File,
+    Packed,
+    bad_checksum,
+    checksum_of,
+    csv_of,
+    etag_of,
+    file_of,
+    next_month,
+    zip_of,
+)
 from candlevault.simulator.source import CandleSeries, NoCandleData
 from candlevault.timeframe import from_ms, to_ms
 
 PREFIX = "/archive/"
 LISTING = "/archive-listing"
-_PLACES = {"spot": "spot", "um": "futures/um"}
-_MARKETS = {place: market for market, place in _PLACES.items()}
-_PUBLISHED_AT = timedelta(hours=6)
-_MICROSECONDS_FROM_MS = 1_735_689_600_000
-"""Spot files of 2025-01-01 and later count in microseconds."""
-_UM_HEADER_FROM_MS = 1_654_041_600_000
-"""Futures files have a header from 2022-06 on."""
-_HEADER = (
-    b"open_time,open,high,low,close,volume,close_time,quote_volume,count,"
-    b"taker_buy_volume,taker_buy_quote_volume,ignore\n"
-)
-_ZIP_MOMENT = (1980, 1, 1, 0, 0, 0)
 _KEYS_PER_PAGE = 1000
 _CHECKSUM = ".CHECKSUM"
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """One archive file: a day or a month of a series. `stem` is its path without `.zip`."""
-
-    stem: str
-    market: str
-    symbol: str
-    timeframe: str
-    start_ms: int
-    end_ms: int
-    published_ms: int
-
-    @property
-    def name(self) -> str:
-        """The bare name without an ending."""
-        return self.stem.rpartition("/")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """The bytes that are sent for a file, and what is said of them."""
-
-    data: bytes
-    checksum: bytes
-    etag: str
-    modified_ms: int
-
-
-def file_of(stem: str) -> File | None:
-    """The File of a path without `.zip`, or None when no archive can have that name."""
-    match = PATH.fullmatch(stem)
-    if match is None or match["timeframe"] not in timeframes_module.ALL:
-        return None
-    date = match["date"]
-    monthly = match["period"] == "monthly"
-    if monthly != (len(date) == 7) or (not monthly and match["timeframe"] == "1w"):
-        return None
-    try:
-        start = datetime.fromisoformat(date + ("-01" if monthly else "")).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    end = _next_month(start) if monthly else start + timedelta(days=1)
-    # The first Monday on or after the first of the next month.
-    wait = timedelta(days=(7 - end.weekday()) % 7 if monthly else 0)
-    return File(
-        stem,
-        _MARKETS[match["place"]],
-        match["symbol"],
-        match["timeframe"],
-        to_ms(start),
-        to_ms(end),
-        to_ms(end + wait + _PUBLISHED_AT),
-    )
-
-
-def _next_month(moment: datetime) -> datetime:
-    return (moment.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
 class Archive:
@@ -134,7 +71,7 @@ class Archive:
         packed = self._spoilt(file, target, is_checksum)
         data = packed.checksum if is_checksum else packed.data
         headers = {
-            "ETag": packed.etag if not is_checksum else _etag(data),
+            "ETag": packed.etag if not is_checksum else etag_of(data),
             "Last-Modified": format_datetime(from_ms(packed.modified_ms), usegmt=True),
             "Accept-Ranges": "bytes",
         }
@@ -248,13 +185,13 @@ class Archive:
             kept = published.files[file.stem]
             if kept.suffix == ".zip":
                 data = kept.read_bytes()
-                checksum = published.checksum(file.stem) or _checksum(file, data)
-                return Packed(data, checksum, _etag(data), modified)
+                checksum = published.checksum(file.stem) or checksum_of(file, data)
+                return Packed(data, checksum, etag_of(data), modified)
             content = kept.read_bytes()
         else:
-            content = _csv(file, self._lines(file, faults))
-        data = _zip([(f"{file.name}.csv", content)])
-        return Packed(data, _checksum(file, data), _etag(data), modified)
+            content = csv_of(file, self._lines(file, faults))
+        data = zip_of([(f"{file.name}.csv", content)])
+        return Packed(data, checksum_of(file, data), etag_of(data), modified)
 
     def _lines(self, file: File, faults: list[Fault]) -> list[str]:
         """The candles of the file as comma-separated values, in milliseconds."""
@@ -288,11 +225,13 @@ class Archive:
         for fault in book.seen(("bad_zip", "wrong_member"), zip_target):
             if not is_checksum and not book.strike_one(fault):
                 continue
-            data = _SPOIL[fault.kind](packed.data, file, fault.args)
-            packed = replace(packed, data=data, checksum=_checksum(file, data), etag=_etag(data))
+            data = SPOIL[fault.kind](packed.data, file, fault.args)
+            packed = replace(
+                packed, data=data, checksum=checksum_of(file, data), etag=etag_of(data)
+            )
         for fault in book.seen(("bad_checksum",), zip_target):
             if is_checksum and book.strike_one(fault):
-                packed = replace(packed, checksum=_bad_checksum(packed.checksum, fault.args))
+                packed = replace(packed, checksum=bad_checksum(packed.checksum, fault.args))
         return packed
 
     # Listing
@@ -308,7 +247,7 @@ class Archive:
                 self._packed(file, target)
             size, etag, checksum = self._told[file.stem]
         if key.endswith(_CHECKSUM):
-            size, etag = len(checksum), _etag(checksum)
+            size, etag = len(checksum), etag_of(checksum)
         when = iso(modified - modified % 1000).replace("Z", ".000Z")
         return (
             f"<Contents><Key>{escape(key)}</Key><LastModified>{when}</LastModified>"
@@ -354,7 +293,7 @@ class Archive:
         elif len(parts) == place + 1:
             names = ["klines/"]
         else:
-            market = _MARKETS["/".join(parts[1:place])]
+            market = MARKETS["/".join(parts[1:place])]
             below = parts[place + 2 :]
             kept = self._kept_below(folder)
             if not below:
@@ -402,7 +341,7 @@ class Archive:
             date = moment.strftime("%Y-%m-%d" if daily else "%Y-%m")
             name = f"{symbol}-{timeframe}-{date}.zip"
             names += [name, name + _CHECKSUM]
-            moment = moment + timedelta(days=1) if daily else _next_month(moment)
+            moment = moment + timedelta(days=1) if daily else next_month(moment)
         return names
 
 
@@ -420,75 +359,6 @@ def _row(line: str) -> Row:
     for whole in (0, 6, 8):
         fields[whole] = int(fields[whole])
     return fields
-
-
-def _csv(file: File, lines: list[str]) -> bytes:
-    if file.market == "spot" and file.start_ms >= _MICROSECONDS_FROM_MS:
-        lines = [_in_microseconds(line) for line in lines]
-    body = "".join(f"{line}\n" for line in lines).encode()
-    header = file.market == "um" and file.start_ms >= _UM_HEADER_FROM_MS
-    return _HEADER + body if header else body
-
-
-def _in_microseconds(line: str) -> str:
-    t, o, h, low, c, v, close, rest = line.split(",", 7)
-    return f"{t}000,{o},{h},{low},{c},{v},{close}999,{rest}"
-
-
-def _zip(members: list[tuple[str, bytes]]) -> bytes:
-    """A zip of the members, the same bytes for the same content."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bundle:
-        for name, content in members:
-            info = zipfile.ZipInfo(name, _ZIP_MOMENT)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.create_system = 3
-            info.external_attr = 0o644 << 16
-            bundle.writestr(info, content, compresslevel=1)
-    return buffer.getvalue()
-
-
-def _checksum(file: File, data: bytes) -> bytes:
-    # No newline at the end, as published.
-    return f"{hashlib.sha256(data).hexdigest()}  {file.name}.zip".encode()
-
-
-def _etag(data: bytes) -> str:
-    return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
-
-
-def _bad_zip(data: bytes, file: File, args: dict) -> bytes:
-    mode = args.get("mode", "truncated")
-    if mode == "truncated":
-        return data[: len(data) // 2]
-    if mode == "not_zip":
-        return b"<html><body>Service Unavailable</body></html>"
-    # "crc": the member's bytes do not agree with its check value; the directory is whole.
-    start = data.index(b".csv") + 4
-    middle = start + (data.rindex(b"PK\x01\x02") - start) // 2
-    return data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
-
-
-def _wrong_member(data: bytes, file: File, args: dict) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(data)) as bundle:
-        content = bundle.read(bundle.infolist()[0])
-    name = args.get("name", "OTHERUSDT-1h-2020-01.csv")
-    if args.get("extra"):
-        return _zip([(f"{file.name}.csv", content), (name, content)])
-    return _zip([(name, content)])
-
-
-_SPOIL = {"bad_zip": _bad_zip, "wrong_member": _wrong_member}
-
-
-def _bad_checksum(checksum: bytes, args: dict) -> bytes:
-    mode = args.get("mode", "digest")
-    digest, _, name = checksum.partition(b"  ")
-    if mode == "name":
-        return digest + b"  OTHERUSDT-1h-2020-01.zip"
-    if mode == "empty":
-        return b""
-    return hashlib.sha256(digest).hexdigest().encode() + b"  " + name
 
 
 def _missing(key: str, kind: str) -> Reply:
