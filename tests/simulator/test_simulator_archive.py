@@ -117,6 +117,40 @@ def test_a_month_that_the_file_does_not_cover_to_its_end_is_never_published(venu
     assert venue.archive(DAILY + "2025-03-20.zip").status_code == 404
 
 
+def test_a_month_and_a_day_without_any_candle_have_no_file(files, serve):
+    """Hours of 2024-01-10 to 2024-03-20: none opens in February or on the 5th of March."""
+    pause = range(10 * 24, 60 * 24 + 5)
+    fifth_of_march = range(64 * 24, 65 * 24)
+    files.write("spot/BTCUSDT/1h", "2024-01-01", 80 * 24, without=(*pause, *fifth_of_march))
+    files.write("spot/BTCUSDT/1d", "2024-01-01", 80, without=(*range(10, 60), 64))
+    venue = serve(files.exchange(now="2024-06-01"))
+    there = ("monthly 2024-01", "daily 2024-01-10", "daily 2024-03-01", "daily 2024-03-06")
+    not_there = ("monthly 2024-02", "daily 2024-01-11", "daily 2024-02-15", "daily 2024-03-05")
+    for code in ("1h", "1d"):
+        for name in (*there, *not_there):
+            kind, date = name.split()
+            folder = f"data/spot/{kind}/klines/BTCUSDT/{code}/"
+            key = f"{folder}BTCUSDT-{code}-{date}.zip"
+            assert venue.archive(key).status_code == (200 if name in there else 404), key
+            assert (key in keys(listed(venue, folder))) == (name in there), key
+
+
+def test_a_day_whose_candles_are_all_dropped_has_no_file_until_the_fault_is_over(venue):
+    key = DAILY + "2025-01-10.zip"
+    venue.fault("drop_rows", start="2025-01-10T00:00Z", end="2025-01-11T00:00Z", times=2)
+    assert key not in keys(listed(venue, DAILY))
+    assert venue.archive(key + ".CHECKSUM").status_code == 404
+    assert venue.archive(key).status_code == 404
+    assert len(member(venue.archive(MONTHLY + "2025-01.zip"))[1]) == 744 - 24
+    assert len(member(venue.archive(key))[1]) == 24
+    assert key in keys(listed(venue, DAILY))
+
+
+def test_a_day_that_keeps_one_candle_has_a_file(venue):
+    venue.fault("drop_rows", start="2025-01-10T00:00Z", end="2025-01-10T23:00Z")
+    assert len(member(venue.archive(DAILY + "2025-01-10.zip"))[1]) == 1
+
+
 def test_the_last_month_of_an_ended_instrument_is_published(files, serve):
     files.write("spot/OLDUSDT/1h", "2024-01-01", 60)
     files.manifest({"spot/OLDUSDT": {"ended": "2024-01-03T12:00:00Z"}})

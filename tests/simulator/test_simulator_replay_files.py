@@ -23,6 +23,50 @@ def test_an_ended_instrument_is_silent_after_its_end_and_on_break(files, serve):
     assert info["symbols"][0]["status"] == "BREAK"
 
 
+def test_a_forgotten_instrument_is_unknown_to_rest_and_kept_by_the_archive(files, serve):
+    files.write("spot/BTCUSDT/1h", "2024-01-01", 27)
+    files.write("spot/GONEUSDT/1h", "2024-01-01", 27)
+    files.manifest({"spot/GONEUSDT": {"ended": "2024-01-02T03:00:00Z", "forgotten": True}})
+    venue = serve(files.exchange(now="2024-03-01"))
+    for params in ({"limit": 1}, {"startTime": FIRST, "endTime": FIRST + HOUR}):
+        answer = venue.get("/api/v3/klines", symbol="GONEUSDT", interval="1h", **params)
+        assert (answer.status_code, answer.json()["code"]) == (400, -1121)
+    info = venue.get("/api/v3/exchangeInfo").json()
+    assert [entry["symbol"] for entry in info["symbols"]] == ["BTCUSDT"]
+    for params in ({"symbol": "GONEUSDT"}, {"symbols": '["BTCUSDT","GONEUSDT"]'}):
+        assert venue.get("/api/v3/exchangeInfo", **params).json()["code"] == -1121
+    key = "data/spot/daily/klines/GONEUSDT/1h/GONEUSDT-1h-2024-01-02.zip"
+    assert venue.archive(key).status_code == 200
+    assert key in venue.get("/archive-listing", prefix=key).text
+    folder = "data/spot/monthly/klines/"
+    assert f"{folder}GONEUSDT/" in venue.get("/archive-listing", prefix=folder, delimiter="/").text
+
+
+def test_before_its_end_by_the_clock_a_forgotten_instrument_is_known(files, serve):
+    files.write("spot/GONEUSDT/1h", "2024-01-01", 27)
+    files.manifest({"spot/GONEUSDT": {"ended": "2024-01-02T03:00:00Z", "forgotten": True}})
+    venue = serve(files.exchange(now="2024-01-02T02:30"))
+    assert len(venue.klines("GONEUSDT")) == 27
+    venue.control("POST", "clock", {"now": "2024-01-02T03:00"})
+    answer = venue.get("/api/v3/klines", symbol="GONEUSDT", interval="1h")
+    assert answer.json()["code"] == -1121
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"forgotten": True},
+        {"forgotten": True, "ended": False},
+        {"forgotten": "yes", "ended": "2024-01-02"},
+    ],
+)
+def test_only_what_has_ended_can_be_forgotten(files, entry):
+    files.write("spot/BTCUSDT/1h", "2024-01-01", 5)
+    files.manifest({"spot/BTCUSDT": entry})
+    with pytest.raises(ConfigurationError, match="forgotten"):
+        files.exchange()
+
+
 def test_before_its_end_by_the_clock_the_instrument_trades(files, serve):
     files.write("spot/MATICUSDT/1h", "2024-01-01", 27)
     files.manifest({"spot/MATICUSDT": {"ended": "2024-01-02T03:00:00Z"}})

@@ -35,6 +35,7 @@ from candlevault.simulator.packing import (
     next_month,
     zip_of,
 )
+from candlevault.simulator.restate import Restated
 from candlevault.simulator.source import CandleSeries, NoCandleData
 from candlevault.timeframe import from_ms, to_ms
 
@@ -43,16 +44,21 @@ LISTING = "/archive-listing"
 _KEYS_PER_PAGE = 1000
 _CHECKSUM = ".CHECKSUM"
 
+Version = tuple[str, int]
+"""A file's path without `.zip`, and the number of its latest restatement (0: none)."""
+Told = tuple[int, str, bytes, int]
+"""What the listing says of a file: size, ETag, checksum, and when it was modified."""
+
 
 class Archive:
     """Builds and lists the files of an exchange. Safe to use from several threads."""
 
     def __init__(self, exchange: Exchange, cache_bytes: int = 64 * 2**20) -> None:
         self._exchange = exchange
-        self._held: OrderedDict[str, Packed] = OrderedDict()
+        self._held: OrderedDict[Version, Packed] = OrderedDict()
         self._bytes = 0
         self._max_bytes = cache_bytes
-        self._told: dict[str, tuple[int, str, bytes]] = {}
+        self._told: dict[Version, Told] = {}
         self._lock = threading.Lock()
 
     def get(self, path: str, target: str) -> Reply:
@@ -67,6 +73,10 @@ class Archive:
         if file is None:
             return _missing(key, "archive.unknown")
         if not self._is_published(file):
+            return _missing(key, kind)
+        if emptying := self._emptying(file):
+            if not is_checksum:
+                self._exchange.faults.count(emptying)
             return _missing(key, kind)
         packed = self._spoilt(file, target, is_checksum)
         data = packed.checksum if is_checksum else packed.data
@@ -125,6 +135,7 @@ class Archive:
             return False
         if self._kept(file):
             return True
+        # A month or day without any candle has no file.
         try:
             series = self._series(file)
             if not self._is_covered(file, series):
@@ -142,36 +153,73 @@ class Archive:
             last_wanted = min(last_wanted, series.timeframe.floor(series.ended_ms - 1))
         return last_wanted <= series.last_ms
 
+    def _emptying(self, file: File) -> list[Fault]:
+        """The faults that together drop every candle of the file: then it does not exist."""
+        dropping = [fault for fault in self._faults(file) if fault.kind == "drop_rows"]
+        absent = absences(dropping)
+        if absent is None:
+            return []
+        try:
+            for block in self._series(file).blocks(file.start_ms, file.end_ms - 1, False):
+                i, j = block.span(file.start_ms, file.end_ms - 1)
+                if not absent(block.open_times[i:j]).all():
+                    return []
+        except NoCandleData:
+            return []
+        return dropping
+
     def _series(self, file: File) -> CandleSeries:
         if file.symbol not in self._exchange.source.symbols(file.market):
             raise NoCandleData(f"no {file.symbol}")
-        return self._exchange.source.series(file.market, file.symbol, file.timeframe)
+        return self._exchange.series(file.granularity, file.market, file.symbol, file.timeframe)
 
     def _kept(self, file: File) -> bool:
+        """Whether the publisher's own bytes are at hand and still what is published."""
         published = self._exchange.published
-        return published is not None and file.stem in published.files
+        kept = published is not None and file.stem in published.files
+        return kept and self._restated(file) is None
+
+    def _restated(self, file: File) -> Restated | None:
+        """The latest restatement of a candle of the file."""
+        key = (file.market, file.symbol, file.timeframe)
+        return self._exchange.restatements.latest(file.granularity, key, file.start_ms, file.end_ms)
+
+    def _version(self, file: File) -> Version:
+        latest = self._restated(file)
+        return file.stem, latest.number if latest else 0
+
+    def _faults(self, file: File, target: str = "") -> list[Fault]:
+        """The row faults that change the file; `target` is its path unless given."""
+        found = self._exchange.faults.row_faults(
+            "archive",
+            file.market,
+            file.symbol,
+            file.timeframe,
+            target or f"{PREFIX}{file.stem}.zip",
+        )
+        return [fault for fault in found if _touches(fault, file)]
 
     # Packing
 
     def _packed(self, file: File, target: str, count: bool = False) -> Packed:
-        faults = self._exchange.faults.row_faults(
-            "archive", file.market, file.symbol, file.timeframe, target
-        )
-        faults = [fault for fault in faults if _touches(fault, file)]
-        if faults:
+        if faults := self._faults(file, target):
             if count:
                 self._exchange.faults.count(faults)
             return self._pack(file, faults)
+        version = self._version(file)
         with self._lock:
-            packed = self._held.get(file.stem)
+            packed = self._held.get(version)
             if packed is not None:
-                self._held.move_to_end(file.stem)
+                self._held.move_to_end(version)
                 return packed
         packed = self._pack(file, [])
         with self._lock:
-            self._told[file.stem] = (len(packed.data), packed.etag, packed.checksum)
-            if file.stem not in self._held:
-                self._held[file.stem] = packed
+            if self._version(file) != version:
+                # History was restated meanwhile: right for now, but not to be kept.
+                return packed
+            self._told[version] = _told(packed)
+            if version not in self._held:
+                self._held[version] = packed
                 self._bytes += len(packed.data)
                 while self._bytes > self._max_bytes and len(self._held) > 1:
                     _, dropped = self._held.popitem(last=False)
@@ -179,7 +227,9 @@ class Archive:
         return packed
 
     def _pack(self, file: File, faults: list[Fault]) -> Packed:
-        modified = max([file.published_ms, *(fault.set_at_ms for fault in faults)])
+        latest = self._restated(file)
+        changes = [fault.set_at_ms for fault in faults] + ([latest.at_ms] if latest else [])
+        modified = max([file.published_ms, *changes])
         published = self._exchange.published
         if self._kept(file) and not faults:
             kept = published.files[file.stem]
@@ -237,15 +287,11 @@ class Archive:
     # Listing
 
     def _contents(self, key: str, file: File) -> str:
-        target, modified = f"{PREFIX}{file.stem}.zip", file.published_ms
-        if self._exchange.faults.active(ROWS):
-            packed = self._packed(file, target)
-            size, etag, checksum = len(packed.data), packed.etag, packed.checksum
-            modified = packed.modified_ms
-        else:
-            if file.stem not in self._told:
-                self._packed(file, target)
-            size, etag, checksum = self._told[file.stem]
+        target = f"{PREFIX}{file.stem}.zip"
+        told = None
+        if not self._exchange.faults.active(ROWS):
+            told = self._told.get(self._version(file))
+        size, etag, checksum, modified = told or _told(self._packed(file, target))
         if key.endswith(_CHECKSUM):
             size, etag = len(checksum), etag_of(checksum)
         when = iso(modified - modified % 1000).replace("Z", ".000Z")
@@ -271,7 +317,7 @@ class Archive:
                     yield from self._walk(key, prefix, marker, delimiter)
             elif key > marker:
                 file = file_of(key.removesuffix(_CHECKSUM).removesuffix(".zip"))
-                if file and self._is_published(file):
+                if file and self._is_published(file) and not self._emptying(file):
                     yield key, file
 
     def _holds_files(self, folder: str) -> bool:
@@ -343,6 +389,10 @@ class Archive:
             names += [name, name + _CHECKSUM]
             moment = moment + timedelta(days=1) if daily else next_month(moment)
         return names
+
+
+def _told(packed: Packed) -> Told:
+    return len(packed.data), packed.etag, packed.checksum, packed.modified_ms
 
 
 def _touches(fault: Fault, file: File) -> bool:

@@ -51,6 +51,10 @@ class Block:
         j = int(np.searchsorted(self.open_times, last_ms, side="right"))
         return i, max(i, j)
 
+    def part(self, i: int, j: int) -> Block:
+        """Rows i..j-1 as a block of their own; nothing is copied."""
+        return Block(self.open_times[i:j], self.data, self.offsets[i : j + 1])
+
     def encoded(self, i: int, j: int) -> bytes:
         """Rows i..j-1 as JSON, comma-joined, without the outer brackets; i < j."""
         return self.data[self.offsets[i] : self.offsets[j] - 1]

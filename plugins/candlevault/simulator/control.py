@@ -1,4 +1,4 @@
-"""The control surface `/_control`: clock, faults, statistics and the listing of series."""
+"""The control surface `/_control`: clock, faults, restatements, statistics, the series."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def _state(exchange: Exchange, params: dict, sent: object) -> dict:
         "exchange": exchange.source.label,
         "clock": _clock(exchange),
         "faults": exchange.faults.describe(),
+        "restated": exchange.restatements.count(),
         "symbols": {market: exchange.source.symbols(market) for market in exchange.budgets},
     }
 
@@ -78,6 +79,10 @@ def _clear_faults(exchange: Exchange, params: dict, sent: object) -> list:
     return []
 
 
+def _restate(exchange: Exchange, params: dict, sent: object) -> dict:
+    return exchange.restatements.add(sent, exchange.source, exchange.clock.now_ms())
+
+
 def _stats(exchange: Exchange, params: dict, sent: object) -> dict:
     budgets = {market: budget.describe() for market, budget in exchange.budgets.items()}
     return exchange.stats.describe() | {
@@ -117,6 +122,7 @@ _HANDLERS = {
     ("GET", "faults"): _get_faults,
     ("POST", "faults"): _add_faults,
     ("DELETE", "faults"): _clear_faults,
+    ("POST", "restate"): _restate,
     ("GET", "stats"): _stats,
     ("GET", "series"): _series,
     ("POST", "reset"): _reset,

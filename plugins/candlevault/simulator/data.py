@@ -4,6 +4,7 @@ A file is parsed once, on first use, into preformatted rows; decimal texts pass 
 untouched. A manifest `DIR/manifest.json` may say, for `spot/MATICUSDT`,
 
     {"ended": "2024-09-10T03:00:00Z",      the instrument ended then
+     "forgotten": true,                     and REST knows it no more; the archive keeps it
      "pieces": ["1h_2024-01-01_2024-09-07"]}    serve this shorter file as the 1h series
 """
 
@@ -72,6 +73,7 @@ class ReplayFiles:
         self._paths: dict[tuple[str, str, str], Path] = {}
         self._symbols: dict[str, list[str]] = {}
         self._ended: dict[tuple[str, str], object] = {}
+        self._forgotten: set[tuple[str, str]] = set()
         self._series: dict[tuple[str, str, str], ReplaySeries] = {}
         self._discover(symbols)
         manifest = self._manifest()
@@ -106,6 +108,9 @@ class ReplayFiles:
         # `true`: at the end of its own file; the finest series knows the end best.
         codes = self.timeframes(market, symbol)
         return self.series(market, symbol, codes[0]).ended_ms if codes else None
+
+    def is_forgotten(self, market: str, symbol: str) -> bool:
+        return (market, symbol) in self._forgotten
 
     def describe(self, market: str, symbol: str, timeframe: str) -> dict:
         series = self.series(market, symbol, timeframe)
@@ -151,7 +156,7 @@ class ReplayFiles:
         read: dict[str, dict] = {}
         for name, entry in entries.items():
             market, symbol = self._split(name, path)
-            if not isinstance(entry, dict) or set(entry) - {"ended", "pieces"}:
+            if not isinstance(entry, dict) or set(entry) - {"ended", "forgotten", "pieces"}:
                 raise ConfigurationError(
                     f'{path}: {name} must look like {{"ended": "2024-09-10T03:00:00Z", '
                     '"pieces": ["1h_2024-01-01_2024-09-07"]}'
@@ -161,6 +166,14 @@ class ReplayFiles:
                 self._ended[market, symbol] = (
                     True if ended is True else instant_ms(ended, f"{path.name} {name}.ended")
                 )
+            forgotten = entry.get("forgotten", False)
+            if not isinstance(forgotten, bool) or (forgotten and ended in (None, False)):
+                raise ConfigurationError(
+                    f"{path}: {name}.forgotten must be true or false, and only what has "
+                    "ended can be forgotten"
+                )
+            if forgotten:
+                self._forgotten.add((market, symbol))
             read[name] = {"pieces": entry.get("pieces", [])}
         return read
 

@@ -10,7 +10,8 @@ from candlevault.simulator.clock import MINUTE_MS, Clock, instant_ms, iso
 from candlevault.simulator.data import ReplayFiles
 from candlevault.simulator.faults import FaultBook
 from candlevault.simulator.published import PublishedArchives
-from candlevault.simulator.source import Source
+from candlevault.simulator.restate import Restatements
+from candlevault.simulator.source import CandleSeries, Source
 from candlevault.simulator.stats import Stats
 from candlevault.simulator.walk import Walk
 from candlevault.simulator.weights import FIRST_BAN_SECONDS, Budget
@@ -29,14 +30,17 @@ class Exchange:
     latency_ms: int = 0
     published: PublishedArchives | None = None
     faults: FaultBook = field(default_factory=FaultBook)
+    restatements: Restatements = field(default_factory=Restatements)
     stats: Stats = field(default_factory=Stats)
 
     def __post_init__(self) -> None:
         self._home = (None if self.clock.is_real else self.clock.now_ms(), self.clock.running)
 
     def reset(self) -> None:
-        """Faults off, counts and budgets at zero, clock where it stood at the start."""
+        """Faults off, history as it was, counts and budgets at zero, clock where it stood at
+        the start."""
         self.faults.clear()
+        self.restatements.clear()
         self.stats.reset()
         for budget in self.budgets.values():
             budget.reset()
@@ -46,6 +50,19 @@ class Exchange:
         """False once the instrument has ended by the venue's clock."""
         ended = self.source.ended_ms(market, symbol)
         return ended is None or ended > self.clock.now_ms()
+
+    def listed(self, market: str) -> list[str]:
+        """The symbols that REST knows: not those that it has forgotten."""
+        return [
+            symbol
+            for symbol in self.source.symbols(market)
+            if not self.source.is_forgotten(market, symbol) or self.is_trading(market, symbol)
+        ]
+
+    def series(self, surface: str, market: str, symbol: str, timeframe: str) -> CandleSeries:
+        """A series as a surface (`rest`, `monthly`, `daily`) tells it; raises NoCandleData."""
+        told = self.source.series(market, symbol, timeframe)
+        return self.restatements.over(told, surface, (market, symbol, timeframe))
 
     def __str__(self) -> str:
         return f"{self.source.label}, venue time {iso(self.clock.now_ms())}"

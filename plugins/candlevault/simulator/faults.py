@@ -29,7 +29,7 @@ KINDS = (*REPLACING, *TRANSPORT, *ROWS, *ZIPS)
 _EVERYWHERE = ("drop_rows", "restated")
 """These change both surfaces unless told otherwise; the other row kinds only REST."""
 
-_COLUMN = {
+COLUMN = {
     "open": 1,
     "high": 2,
     "low": 3,
@@ -41,6 +41,10 @@ _COLUMN = {
     "taker_buy_volume": 9,
     "taker_buy_quote_volume": 10,
 }
+"""Where each column stands in a row."""
+WHOLE = ("close_time", "count")
+"""Columns of whole numbers; the others are decimal texts."""
+
 _ARGS = {
     "429": {"retry_after"},
     "418": {"retry_after", "enforce"},
@@ -176,9 +180,9 @@ def _parse_rows(fault: Fault, where: str) -> None:
         if not isinstance(rows, list) or not rows:
             raise InvalidRequest(f"{where}.rows", "must be a list of rows", rows)
         for row in rows:
-            if not isinstance(row, dict) or set(row) - {"open_time", *_COLUMN}:
+            if not isinstance(row, dict) or set(row) - {"open_time", *COLUMN}:
                 raise InvalidRequest(
-                    f"{where}.rows", f"may have open_time and {', '.join(_COLUMN)}", row
+                    f"{where}.rows", f"may have open_time and {', '.join(COLUMN)}", row
                 )
             key = instant_ms(row.get("open_time"), f"{where}.rows.open_time")
             fault.restated[key] = {k: v for k, v in row.items() if k != "open_time"}
@@ -294,7 +298,7 @@ def distort(rows: list[Row], faults: list[Fault]) -> tuple[list[Row], list[Fault
     for fault in faults:
         before = rows
         if fault.kind == "restated":
-            rows = [_restate(row, fault.restated.get(row[0])) for row in rows]
+            rows = [restated(row, fault.restated.get(row[0])) for row in rows]
         elif fault.kind == "duplicate_rows":
             rows = _duplicate(rows, fault)
         elif fault.kind == "misaligned":
@@ -311,13 +315,13 @@ def _named(fault: Fault, row: Row) -> bool:
     return not len(fault.dropped) or bool(np.isin(row[0], fault.dropped))
 
 
-def _restate(row: Row, values: dict | None) -> Row:
+def restated(row: Row, values: dict | None) -> Row:
+    """The row with the named columns replaced."""
     if not values:
         return row
     row = list(row)
     for name, value in values.items():
-        whole = name in ("close_time", "count")
-        row[_COLUMN[name]] = int(value) if whole else str(value)
+        row[COLUMN[name]] = int(value) if name in WHOLE else str(value)
     return row
 
 

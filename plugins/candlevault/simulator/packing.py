@@ -31,6 +31,7 @@ class File:
     """One archive file: a day or a month of a series. `stem` is its path without `.zip`."""
 
     stem: str
+    granularity: str
     market: str
     symbol: str
     timeframe: str
@@ -72,6 +73,7 @@ def file_of(stem: str) -> File | None:
     wait = timedelta(days=(7 - end.weekday()) % 7 if monthly else 0)
     return File(
         stem,
+        match["period"],
         MARKETS[match["place"]],
         match["symbol"],
         match["timeframe"],

@@ -26,6 +26,7 @@ _NUMBER = r"^[0-9]{1,20}$"
 _INTERVAL = r"^[a-zA-Z0-9]{1,3}$"
 _MICROSECONDS_FROM = 10**14
 """Timestamps from here on are taken as microseconds."""
+_PERPETUAL_UNTIL_MS = 4_133_404_800_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def _exchange_info(exchange: Exchange, api: Api, params: Params, target: str, mi
     named = [name for name in ("symbol", "symbols", "permissions") if name in read]
     if len(named) > 1 or ("symbolStatus" in read and {"symbol", "symbols"} & set(named)):
         raise Refused(-1128, "Combination of optional parameters invalid.")
-    all_symbols = exchange.source.symbols(api.market)
+    all_symbols = exchange.listed(api.market)
     wanted = all_symbols
     if "symbol" in read:
         wanted = [_legal("symbol", read["symbol"], _SYMBOL)]
@@ -178,19 +179,26 @@ def _exchange_info(exchange: Exchange, api: Api, params: Params, target: str, mi
     for symbol in wanted:
         status = "TRADING" if exchange.is_trading(api.market, symbol) else "BREAK"
         if read.get("symbolStatus", status) == status:
-            onboard = _onboard(exchange, api, symbol) if api.market == "um" else None
-            entry = instruments.describe(symbol, status, api.market, onboard)
+            entry = instruments.describe(symbol, status, api.market)
+            if api.market == "um":
+                entry |= _dates(exchange, api, symbol)
             if read.get("showPermissionSets") == "false":
                 del entry["permissionSets"]
             described.append(entry)
     budget = exchange.budgets[api.market]
     limits = [_rate_limit("REQUEST_WEIGHT", "MINUTE", 1, budget.limit)]
+    more = {}
     if api.market == "spot":
         limits.append(_rate_limit("RAW_REQUESTS", "MINUTE", 5, 300_000))
+    else:
+        limits.append(_rate_limit("ORDERS", "MINUTE", 1, 1200))
+        limits.append(_rate_limit("ORDERS", "SECOND", 10, 300))
+        more = {"futuresType": "U_MARGINED"}
     return json_reply(
         {
             "timezone": "UTC",
             "serverTime": exchange.clock.now_ms() * (1000 if micro else 1),
+            **more,
             "rateLimits": limits,
             "exchangeFilters": [],
             "symbols": described,
@@ -198,9 +206,14 @@ def _exchange_info(exchange: Exchange, api: Api, params: Params, target: str, mi
     )
 
 
-def _onboard(exchange: Exchange, api: Api, symbol: str) -> int | None:
+def _dates(exchange: Exchange, api: Api, symbol: str) -> dict[str, int]:
+    """When a contract began and when it is settled: in 2100, unless it has ended."""
     codes = exchange.source.timeframes(api.market, symbol)
-    return exchange.source.series(api.market, symbol, codes[0]).first_ms if codes else None
+    first_ms = exchange.source.series(api.market, symbol, codes[0]).first_ms if codes else 0
+    dates = {"onboardDate": first_ms, "deliveryDate": _PERPETUAL_UNTIL_MS}
+    if not exchange.is_trading(api.market, symbol):
+        dates["deliveryDate"] = exchange.source.ended_ms(api.market, symbol)
+    return dates
 
 
 def _rate_limit(what: str, unit: str, count: int, limit: int) -> dict:
@@ -228,7 +241,7 @@ def _klines(exchange: Exchange, api: Api, params: Params, target: str, micro: bo
     interval = _legal("interval", _mandatory(read, "interval"), _INTERVAL)
     start, end = _time(read, "startTime"), _time(read, "endTime")
     limit = _number(read, "limit")
-    if symbol not in exchange.source.symbols(api.market):
+    if symbol not in exchange.listed(api.market):
         raise Refused(-1121, "Invalid symbol.")
     if interval not in _INTERVALS or (interval == "1s" and api.market == "um"):
         raise Refused(-1120, "Invalid interval.")
@@ -246,7 +259,7 @@ def _klines(exchange: Exchange, api: Api, params: Params, target: str, micro: bo
         return Reply(200, b"[]")
 
     faults = exchange.faults.row_faults("rest", api.market, symbol, interval, target)
-    series = exchange.source.series(api.market, symbol, interval)
+    series = exchange.series("rest", api.market, symbol, interval)
     absent = absences(faults)
     found = select(series, start, end, limit, exchange.clock.now_ms(), absent)
     body = found.body()

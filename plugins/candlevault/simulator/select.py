@@ -14,7 +14,7 @@ import numpy as np
 
 from candlevault.simulator.block import Row, encode_row, regular_close
 from candlevault.simulator.clock import iso
-from candlevault.simulator.source import CandleSeries, NoCandleData
+from candlevault.simulator.source import CandleSeries, NoCandleData, find_row
 
 _FAR_MS = 9_000_000_000_000_000
 _MOST_OF_IT = Decimal("0.9")
@@ -151,16 +151,16 @@ def forming_row(series: CandleSeries, now_ms: int) -> Row | None:
     one step past the last candle held a flat one stands at the last close.
     """
     open_ms = series.timeframe.floor(now_ms)
-    for block in series.blocks(open_ms, open_ms, True):
-        i, j = block.span(open_ms, open_ms)
-        if i < j:
-            done = Decimal(now_ms - open_ms) / series.timeframe.step_ms
-            return partial_row(block.rows(i, j)[0], done, regular_close(open_ms, series.timeframe))
+    if row := find_row(series, open_ms):
+        done = Decimal(now_ms - open_ms) / series.timeframe.step_ms
+        return partial_row(row, done, regular_close(open_ms, series.timeframe))
     if series.last_ms is None or open_ms != series.last_ms + series.timeframe.step_ms:
         return None
     if series.ended_ms is not None and series.ended_ms <= open_ms:
         return None
-    last = _row_at(series, series.last_ms)
+    last = find_row(series, series.last_ms)
+    if last is None:
+        raise NoCandleData(f"no candle opens at {iso(series.last_ms)}")
     price, volume, quote = last[4], _zero(last[5]), _zero(last[7])
     close_ms = regular_close(open_ms, series.timeframe)
     return [
@@ -196,14 +196,6 @@ def partial_row(row: Row, done: Decimal, close_ms: int) -> Row:
         taker_quote,
         "0",
     ]
-
-
-def _row_at(series: CandleSeries, open_ms: int) -> Row:
-    for block in series.blocks(open_ms, open_ms, True):
-        i, j = block.span(open_ms, open_ms)
-        if i < j:
-            return block.rows(i, j)[0]
-    raise NoCandleData(f"no candle opens at {iso(open_ms)}")
 
 
 def _grid(*texts: str) -> Decimal:

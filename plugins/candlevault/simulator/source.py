@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from candlevault.errors import CandlevaultError
-from candlevault.simulator.block import Block
+from candlevault.simulator.block import Block, Row
 from candlevault.timeframe import Timeframe
 
 
@@ -58,5 +58,17 @@ class Source(Protocol):
     def ended_ms(self, market: str, symbol: str) -> int | None:
         """When the instrument ended, or None."""
 
+    def is_forgotten(self, market: str, symbol: str) -> bool:
+        """Whether REST knows the instrument no more once it has ended."""
+
     def describe(self, market: str, symbol: str, timeframe: str) -> dict:
         """What is known of a series, for the control listing."""
+
+
+def find_row(series: CandleSeries, open_ms: int) -> Row | None:
+    """The candle that opens at `open_ms`, or None."""
+    for block in series.blocks(open_ms, open_ms, True):
+        i, j = block.span(open_ms, open_ms)
+        if i < j:
+            return block.rows(i, j)[0]
+    return None

@@ -101,8 +101,8 @@ def assets(symbol: str) -> tuple[str, str]:
     return symbol[:-4] or symbol, symbol[-4:]
 
 
-def describe(symbol: str, status: str, market: str, onboard_ms: int | None) -> dict:
-    """The entry of `symbol` in exchangeInfo of `market`."""
+def describe(symbol: str, status: str, market: str) -> dict:
+    """The entry of `symbol` in exchangeInfo of `market`, for futures without its dates."""
     base, quote = assets(symbol)
     known = instrument(symbol)
     tick = f"{10.0**-known.price_decimals:.8f}"
@@ -132,11 +132,13 @@ def describe(symbol: str, status: str, market: str, onboard_ms: int | None) -> d
             "pair": symbol,
             "contractType": "PERPETUAL",
             "status": "TRADING" if status == "TRADING" else "SETTLING",
-            "onboardDate": onboard_ms or 0,
-            "deliveryDate": 4133404800000,
             "marginAsset": quote,
+            "pricePrecision": known.price_decimals,
+            "quantityPrecision": known.lot_decimals,
             "underlyingType": "COIN",
+            "underlyingSubType": [],
             "orderTypes": ["LIMIT", "MARKET"],
+            "timeInForce": ["GTC", "IOC", "FOK", "GTX"],
         }
     filters.append(
         {

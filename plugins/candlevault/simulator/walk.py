@@ -137,6 +137,9 @@ class Walk:
     def ended_ms(self, market: str, symbol: str) -> int | None:
         return None
 
+    def is_forgotten(self, market: str, symbol: str) -> bool:
+        return False
+
     def describe(self, market: str, symbol: str, timeframe: str) -> dict:
         series = self.series(market, symbol, timeframe)
         return {"first_open_time": series.first_ms, "ended": None, "rows_lacking": {}}
