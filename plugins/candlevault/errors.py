@@ -9,6 +9,7 @@
     ├── SeriesBusy              another run is loading the series   (transient)
     ├── PartlyFailed            some of many series failed
     ├── StorageError            the store refused or contradicts itself
+    │   └── ColdFileDamaged     a file of the cold tier is missing or not what was written
     ├── SetupError              the local system cannot be set up or started
     └── ProviderError           a provider did not deliver
         ├── RateLimited         wait, then try again            (transient)
@@ -16,7 +17,10 @@
         ├── GeoBlocked          this address is not served      (permanent)
         ├── UnknownSymbol       the venue has no such symbol    (permanent)
         ├── NotPublished        the archive has no such file    (permanent for now)
-        └── BadPayload          the answer is not what it should be
+        ├── BadPayload          the answer is not what it should be
+        ├── KeyMissing          no key, or the provider refuses it          (permanent)
+        ├── NotOffered          the provider does not serve this at all     (permanent)
+        └── NoneDelivered       none of several providers delivered; transient if one may
 
 `transient` says whether the same call can succeed later without anything being changed.
 """
@@ -79,6 +83,14 @@ class PartlyFailed(CandlevaultError):
 
 class StorageError(CandlevaultError):
     """The store refused a write or contradicts itself."""
+
+
+class ColdFileDamaged(StorageError):
+    """A file of the cold tier cannot be trusted; `path` names it. Nothing is answered from it."""
+
+    def __init__(self, path: str, what: str) -> None:
+        self.path = path
+        super().__init__(f"cold file {path} {what}")
 
 
 class SetupError(CandlevaultError):
@@ -145,3 +157,26 @@ class NotPublished(ProviderError):
 
 class BadPayload(ProviderError):
     """The answer has the wrong shape, checksum, unit or values; nothing of it is used."""
+
+
+class KeyMissing(ProviderError):
+    """No key, or the provider refused it; says which Airflow Connection is to hold it."""
+
+    def __init__(self, message: str, *, connection: str, **where) -> None:
+        self.connection = connection
+        super().__init__(
+            f"{message}; create the Airflow Connection {connection} with the key as its password",
+            **where,
+        )
+
+
+class NotOffered(ProviderError):
+    """The provider does not serve this timeframe, or does not reach back that far."""
+
+
+class NoneDelivered(ProviderError):
+    """None of several providers delivered; the message says of each why."""
+
+    def __init__(self, message: str, *, transient: bool, **where) -> None:
+        super().__init__(message, **where)
+        self.transient = transient

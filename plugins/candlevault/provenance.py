@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from candlevault.windows import Window
+
 PARSER_VERSION = 1
 """Raised whenever the same bytes would be turned into other candles."""
 
@@ -28,6 +30,21 @@ class Fetch:
     etag: str | None = None
     last_modified: str | None = None
     parser_version: int = PARSER_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFile:
+    """A file that an archive lists: the month or day it holds, and what tells its version.
+
+    `etag` is without quotes; `key` is the path below the archive's root.
+    """
+
+    key: str
+    granularity: str
+    window: Window
+    etag: str
+    bytes: int
+    last_modified: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import zipfile
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +29,7 @@ from tests.support.market import (
     values_at,
     venue_at,
 )
-from tests.support.scripted_http import Reply, ScriptedServer, scripted_server
+from tests.support.scripted_http import ScriptedServer, scripted_server
 
 BTC = series("1h")
 WEEKS = series("1w")
@@ -140,6 +140,63 @@ def test_weeks_have_monthly_files_only(venue):
     assert venue.asked() == {"archive.checksum": 1, "archive.zip": 1}
 
 
+def test_the_week_in_which_a_month_ends_is_read_from_that_months_file(venue):
+    window = span("2025-01-27", "2025-02-03")
+    [page] = ask(venue, window, of=WEEKS).pages
+    assert (opened_in := page.candles["open_time"].to_pylist()) == [ms("2025-01-27")]
+    assert page.covers == span("2025-01-27", "2025-02-01")
+    assert plain(page.candles) == plain(made(opened_in, 7 * DAY))
+
+
+def test_a_week_that_is_not_over_is_not_answered(venue):
+    window = span("2025-01-20", "2025-02-03")
+    [page] = ask(venue, window, ms("2025-02-02"), of=WEEKS).pages
+    assert page.candles["open_time"].to_pylist() == [ms("2025-01-20")]
+
+
+def weeks_of_january(server: ScriptedServer, last_modified: str | None) -> BinanceArchive:
+    """An archive with the weeks of 2025-01, the last of them over on the 3rd of February."""
+    stem = "BTCUSDT-1w-2025-01"
+    path = f"/data/spot/monthly/klines/BTCUSDT/1w/{stem}.zip"
+    times = grid(span("2025-01-06", "2025-01-28"), 7 * DAY)
+    server.serve_files({path: packed((f"{stem}.csv", csv(times, 7 * DAY)))})
+    plainly, headers = server.answer, {"Last-Modified": last_modified} if last_modified else {}
+    server.answer = lambda asked, parameters: replace(plainly(asked, parameters), headers=headers)
+    return archive_at(server)
+
+
+@pytest.mark.parametrize(
+    "last_modified",
+    ["Sun, 02 Feb 2025 23:59:59 GMT", None, "soon", "Sat, 99 Feb 2025 00:00:00 GMT", "\x7f"],
+)
+def test_a_file_written_before_its_last_week_was_over_says_nothing_of_that_week(
+    server, last_modified
+):
+    archive = weeks_of_january(server, last_modified)
+    [page] = archive.candles(WEEKS, span("2025-01-06", "2025-02-01"), NOW).pages
+    assert page.covers == span("2025-01-06", "2025-01-27")
+    assert page.candles["open_time"].to_pylist() == grid(page.covers, 7 * DAY)
+    answer = archive.candles(WEEKS, span("2025-01-27", "2025-02-01"), NOW)
+    assert answer.pages == []
+    [problem] = answer.problems
+    assert isinstance(problem.error, NotPublished)
+
+
+def test_a_file_written_when_its_last_week_was_over_is_believed(server):
+    archive = weeks_of_january(server, "Mon, 03 Feb 2025 00:00:00 GMT")
+    window = span("2025-01-06", "2025-02-01")
+    [page] = archive.candles(WEEKS, window, NOW).pages
+    assert (page.covers, page.candles.num_rows) == (window, 4)
+
+
+def test_a_week_inside_a_month_that_its_file_lacks_is_silence(venue):
+    venue.fault("drop_rows", timeframe="1w", open_times=["2025-01-13"])
+    window = span("2025-01-06", "2025-01-27")
+    [page] = ask(venue, window, of=WEEKS).pages
+    assert page.covers == window
+    assert page.candles["open_time"].to_pylist() == [ms("2025-01-06"), ms("2025-01-20")]
+
+
 def test_the_fetch_says_where_a_file_came_from(venue):
     [page] = ask(venue, JANUARY).pages
     fetch = page.fetch
@@ -148,6 +205,52 @@ def test_the_fetch_says_where_a_file_came_from(venue):
     assert len(fetch.sha256) == 64
     assert fetch.etag
     assert fetch.last_modified
+
+
+# -- the daily files alone ---------------------------------------------------------------------
+
+
+def test_the_daily_files_alone_answer_what_the_month_answers_too(venue):
+    window = span("2024-01-30T05:00", "2024-02-02")
+    answer = venue_at(venue.base_url).archive.daily(BTC, window, NOW)
+    assert names(answer) == [f"BTCUSDT-1h-2024-{day}.zip" for day in ("01-30", "01-31", "02-01")]
+    assert answer.pages[0].covers == span("2024-01-30T05:00", "2024-01-31")
+    assert opened(answer) == grid(window)
+    assert answer.problems == []
+
+
+def test_the_daily_files_show_what_only_the_monthly_file_has_wrong(venue):
+    hour = JANUARY.start_ms + 30 * HOUR
+    venue.fault(
+        "restated", match="monthly", surfaces=["archive"], rows=[{"open_time": hour, "high": "9"}]
+    )
+    window = span("2024-01-02", "2024-01-03")
+    at = venue_at(venue.base_url).archive
+    [monthly], [daily] = (ask_for(BTC, window, NOW).pages for ask_for in (at.candles, at.daily))
+    assert plain(daily.candles) == plain(made(grid(window)))
+    assert plain(monthly.candles) != plain(daily.candles)
+
+
+def test_a_day_without_a_daily_file_is_a_problem_though_its_month_has_one(venue):
+    venue.fault("503", match="2024-01-02")
+    answer = venue_at(venue.base_url).archive.daily(BTC, span("2024-01-01", "2024-01-04"), NOW)
+    assert [problem.window for problem in answer.problems] == [span("2024-01-02", "2024-01-03")]
+    assert opened(answer) == grid(span("2024-01-01", "2024-01-02")) + grid(
+        span("2024-01-03", "2024-01-04")
+    )
+
+
+def test_a_day_that_is_not_over_is_not_asked_for_by_days_either(venue):
+    answer = venue_at(venue.base_url).archive.daily(BTC, span("2025-02-20", "2025-02-22"), NOW)
+    assert (answer.pages, answer.problems, venue.asked()) == ([], [], {})
+
+
+def test_weeks_have_no_daily_files_and_that_is_said(venue):
+    window = span("2025-01-06", "2025-01-20")
+    answer = venue_at(venue.base_url).archive.daily(WEEKS, window, NOW)
+    [problem] = answer.problems
+    assert (problem.window, type(problem.error)) == (window, NotPublished)
+    assert (answer.pages, venue.asked()) == ([], {})
 
 
 # -- damaged files -----------------------------------------------------------------------------
@@ -210,10 +313,10 @@ def test_a_server_that_fails_leaves_the_part_unanswered(venue):
     assert isinstance(problem.error, Unavailable)
 
 
-def csv(open_times) -> bytes:
+def csv(open_times, step_ms: int = HOUR) -> bytes:
     lines = []
     for time in open_times:
-        r = values_at(time)
+        r = values_at(time, step_ms)
         lines.append(
             f"{time},{r['open']},{r['high']},{r['low']},{r['close']},{r['volume']},"
             f"{r['close_time']},{r['quote_volume']},{r['trades_count']},"
@@ -305,117 +408,3 @@ def test_a_zip_with_bytes_changed_is_read_right_or_refused(lasting_server, chang
         assert plain(answer.pages[0].candles) == plain(made(grid(window)))
     else:
         assert isinstance(answer.problems[0].error, BadPayload)
-
-
-# -- the listing ---------------------------------------------------------------------------------
-
-
-def test_the_newest_file_is_found_over_many_pages_of_the_listing(venue):
-    newest = venue_at(venue.base_url).archive.newest_file_end_ms(BTC)
-    assert newest == ms("2025-02-20")
-    # One page of months; two keys a day, more than 430 days, a thousand keys a page.
-    assert venue.asked() == {"archive.listing": 2}
-
-
-def test_a_symbol_that_was_never_archived_has_no_newest_file(venue):
-    assert venue_at(venue.base_url).archive.newest_file_end_ms(series("1h", "NONEUSDT")) is None
-
-
-def listing(*keys: str, truncated: bool = False, following: str = "") -> bytes:
-    contents = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in keys)
-    marker = f"<NextMarker>{following}</NextMarker>" if following else ""
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>'
-        '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        f"<IsTruncated>{str(truncated).lower()}</IsTruncated>{marker}{contents}"
-        "</ListBucketResult>"
-    ).encode()
-
-
-def newest(server: ScriptedServer, *bodies: bytes) -> int | None:
-    server.replies += [Reply(body) for body in bodies]
-    server.answer = lambda path, parameters: Reply(listing())
-    return archive_at(server).newest_file_end_ms(BTC)
-
-
-KEY = "data/spot/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-"
-
-
-def test_the_last_key_is_the_marker_where_none_is_named(server):
-    found = newest(
-        server,
-        listing(f"{KEY}2024-01.zip", truncated=True),
-        listing(f"{KEY}2024-02.zip", f"{KEY}2024-02.zip.CHECKSUM"),
-    )
-    assert found == ms("2024-03-01")
-    assert f"marker={KEY}2024-01.zip".replace("/", "%2F") in server.asked[1]
-
-
-def test_december_ends_with_the_year(server):
-    assert newest(server, listing(f"{KEY}2023-12.zip")) == ms("2024-01-01")
-
-
-def test_strange_keys_are_not_files(server):
-    strange = [
-        f"{KEY}2024-01.zip.CHECKSUM",
-        f"{KEY}2024-01.csv",
-        f"{KEY}٢٠٢٤-٠١.zip",
-        KEY.replace("BTC", "ETH") + "2024-01.zip",
-        f"x/{KEY}2024-01.zip",
-    ]
-    assert newest(server, listing(*strange)) is None
-
-
-@pytest.mark.parametrize("date", ["2024-13", "2024-00", "2024-02-30", "0000-01"])
-def test_a_date_that_does_not_exist_is_bad_payload(server, date):
-    with pytest.raises(BadPayload):
-        newest(server, listing(f"{KEY}{date}.zip"))
-
-
-@pytest.mark.parametrize(
-    "pages",
-    [
-        [listing(truncated=True)],
-        [listing(f"{KEY}2024-01.zip", truncated=True)] * 2,
-        [
-            listing(truncated=True, following="b"),
-            listing(truncated=True, following="c"),
-            listing(truncated=True, following="b"),
-            listing(truncated=True, following="c"),
-        ],
-    ],
-    ids=["no key", "same page again", "in a circle"],
-)
-def test_a_listing_that_makes_no_progress_is_bad_payload(server, pages):
-    with pytest.raises(BadPayload, match="no progress"):
-        newest(server, *pages)
-
-
-LAUGHS = '<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]><l>&b;</l>'
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        LAUGHS.encode(),
-        LAUGHS.encode("utf-16"),
-        LAUGHS.encode("utf-16-le"),
-        LAUGHS.encode("utf-32"),
-        b'<?xml version="1.0" encoding="no-such"?><a/>',
-        b'<?xml version="1.0" encoding="shift_jis"?><a/>',
-        b"<html><body>sorry",
-        b"",
-        b"{}",
-        b"\xff\xff",
-    ],
-)
-def test_a_document_type_or_anything_but_plain_xml_is_refused(server, body):
-    with pytest.raises(BadPayload):
-        newest(server, body)
-
-
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
-def test_any_listing_is_read_or_refused(lasting_server, body):
-    with contextlib.suppress(BadPayload):
-        assert newest(lasting_server, body) is None

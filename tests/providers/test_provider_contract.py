@@ -1,4 +1,4 @@
-"""The contract of every provider: the same questions, the same answers."""
+"""The contract of every provider of both markets: the same questions, the same answers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from candlevault.errors import GeoBlocked, ProviderError, RateLimited
+from candlevault.series import Series, parse
 from candlevault.windows import Window, merge
-from tests.support.candles import series
 from tests.support.market import (
     DAY,
     HOUR,
@@ -33,8 +33,10 @@ STEPS = {"1h": HOUR, "1d": DAY}
 @pytest.fixture(scope="module")
 def replay(tmp_path_factory):
     files = ReplayFiles(tmp_path_factory.mktemp("replay"))
-    files.write("BTCUSDT", [t for t in range(FIRST, LAST + HOUR, HOUR) if not HOLE.contains(t)])
-    files.write("BTCUSDT", range(FIRST, LAST, DAY), "1d")
+    hours = [t for t in range(FIRST, LAST + HOUR, HOUR) if not HOLE.contains(t)]
+    for market in ("spot", "um"):
+        files.write("BTCUSDT", hours, market=market)
+        files.write("BTCUSDT", range(FIRST, LAST, DAY), "1d", market=market)
     with simulated(files.root, NOW) as venue:
         yield venue
 
@@ -46,9 +48,19 @@ def venue(replay: SimulatedVenue) -> SimulatedVenue:
     return replay
 
 
+@pytest.fixture(params=["spot", "um"])
+def market(request) -> str:
+    return request.param
+
+
 @pytest.fixture(params=["archive", "rest"])
-def provider(request, venue):
-    return getattr(venue_at(venue.base_url), request.param)
+def provider(request, venue, market):
+    return getattr(venue_at(venue.base_url, market), request.param)
+
+
+@pytest.fixture
+def hours(market) -> Series:
+    return parse("binance", market, "BTCUSDT", "1h")
 
 
 def rows(answer) -> list[dict]:
@@ -67,23 +79,23 @@ def rows(answer) -> list[dict]:
     ],
     ids=["a day", "two months", "a hole", "everything", "before the listing"],
 )
-def test_every_candle_of_the_window_once_ascending_and_exact(provider, window, code):
+def test_every_candle_of_the_window_once_ascending_and_exact(provider, market, window, code):
     step = STEPS[code]
-    answer = provider.candles(series(code), window, NOW)
+    answer = provider.candles(parse("binance", market, "BTCUSDT", code), window, NOW)
     expected = [
         t for t in grid(window, step) if t >= FIRST and not (code == "1h" and HOLE.contains(t))
     ]
     assert rows(answer) == plain(made(expected, step))
 
 
-def test_an_end_between_two_open_times_excludes_what_opens_at_or_after_it(provider):
+def test_an_end_between_two_open_times_excludes_what_opens_at_or_after_it(provider, hours):
     window = Window(ms("2024-01-10T00:00"), ms("2024-01-10T03:00") + 1)
-    times = [row["open_time"] for row in rows(provider.candles(series("1h"), window, NOW))]
+    times = [row["open_time"] for row in rows(provider.candles(hours, window, NOW))]
     assert times == [ms(f"2024-01-10T0{h}:00") for h in range(4)]
 
 
-def test_pages_do_not_overlap_and_hold_only_what_they_cover(provider):
-    answer = provider.candles(series("1h"), span("2024-01-15", "2024-04-15"), NOW)
+def test_pages_do_not_overlap_and_hold_only_what_they_cover(provider, hours):
+    answer = provider.candles(hours, span("2024-01-15", "2024-04-15"), NOW)
     for earlier, later in pairwise(answer.pages):
         assert earlier.covers.end_ms <= later.covers.start_ms
     for page in answer.pages:
@@ -91,19 +103,19 @@ def test_pages_do_not_overlap_and_hold_only_what_they_cover(provider):
     assert merge(page.covers for page in answer.pages) == [span("2024-01-15", "2024-04-15")]
 
 
-def test_a_forming_candle_is_never_answered(provider):
-    answer = provider.candles(series("1h"), Window(LAST - 30 * HOUR, LAST + DAY), NOW)
+def test_a_forming_candle_is_never_answered(provider, hours):
+    answer = provider.candles(hours, Window(LAST - 30 * HOUR, LAST + DAY), NOW)
     assert all(row["open_time"] + HOUR <= NOW for row in rows(answer))
     assert all(page.covers.end_ms <= NOW for page in answer.pages)
 
 
-def test_a_window_in_the_future_is_answered_by_nothing(provider, venue):
-    answer = provider.candles(series("1h"), Window(NOW + DAY, NOW + 2 * DAY), NOW)
+def test_a_window_in_the_future_is_answered_by_nothing(provider, venue, hours):
+    answer = provider.candles(hours, Window(NOW + DAY, NOW + 2 * DAY), NOW)
     assert (answer.pages, answer.problems) == ([], [])
 
 
-def test_every_page_leads_to_its_fetch(provider):
-    for page in provider.candles(series("1h"), span("2024-01-30", "2024-02-05"), NOW).pages:
+def test_every_page_leads_to_its_fetch(provider, hours):
+    for page in provider.candles(hours, span("2024-01-30", "2024-02-05"), NOW).pages:
         fetch = page.fetch
         assert fetch.provider == provider.name
         assert (fetch.symbol, fetch.timeframe) == ("BTCUSDT", "1h")
@@ -113,29 +125,29 @@ def test_every_page_leads_to_its_fetch(provider):
         assert int(fetch.sha256, 16)
 
 
-def test_a_failure_is_a_problem_of_its_part_never_a_shorter_answer(provider, venue):
+def test_a_failure_is_a_problem_of_its_part_never_a_shorter_answer(provider, venue, hours):
     venue.fault("503")
     window = span("2024-01-10", "2024-01-12")
-    answer = provider.candles(series("1h"), window, NOW)
+    answer = provider.candles(hours, window, NOW)
     assert answer.pages == []
     assert merge(problem.window for problem in answer.problems) == [window]
     assert all(isinstance(problem.error, ProviderError) for problem in answer.problems)
 
 
 @pytest.mark.parametrize(("kind", "error"), [("451", GeoBlocked), ("429", RateLimited)])
-def test_what_concerns_the_whole_address_is_raised(provider, venue, kind, error):
+def test_what_concerns_the_whole_address_is_raised(provider, venue, kind, error, hours):
     venue.fault(kind, **({"retry_after": 100_000} if kind == "429" else {}))
     with pytest.raises(error):
-        provider.candles(series("1h"), span("2024-01-10", "2024-01-12"), NOW)
+        provider.candles(hours, span("2024-01-10", "2024-01-12"), NOW)
 
 
-def test_a_429_is_waited_out_and_the_retry_is_counted(provider, venue):
+def test_a_429_is_waited_out_and_the_retry_is_counted(provider, venue, hours):
     venue.fault("429", times=1, retry_after=1)
     window = span("2024-01-10", "2024-01-12")
-    assert len(rows(provider.candles(series("1h"), window, NOW))) == 48
+    assert len(rows(provider.candles(hours, window, NOW))) == 48
     assert provider.traffic.retries == 1
 
 
-def test_requests_are_counted(provider, venue):
-    provider.candles(series("1h"), span("2024-01-10", "2024-01-12"), NOW)
+def test_requests_are_counted(provider, venue, hours):
+    provider.candles(hours, span("2024-01-10", "2024-01-12"), NOW)
     assert provider.traffic.requests == sum(venue.asked().values())

@@ -30,10 +30,11 @@ Answer = Callable[[str, Mapping[str, str]], Reply]
 
 class ScriptedServer:
     """Answers with `answer(path, parameters)`, or with the next of `replies` while there are
-    any; `asked` holds what came, as `path?query`."""
+    any; `asked` holds what came, as `path?query`, and `headers` the headers it came with."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
         self.replies: list[Reply] = []
         self.answer: Answer = lambda path, parameters: Reply(b"nobody answers", 404)
         self._lock = threading.Lock()
@@ -92,6 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
+        self.script.headers.append(dict(self.headers))
         reply = self.script.reply_to(self.path)
         self.send_response(reply.status)
         for name, value in reply.headers.items():

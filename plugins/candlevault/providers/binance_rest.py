@@ -1,13 +1,13 @@
-"""Binance spot candles and facts over REST (`/api/v3`), without a key.
+"""Binance's candles and facts over REST, without a key: spot and USDT-margined futures.
 
-A klines page holds at most 1,000 rows at a weight of 2, both bounds compare with the open
-time and are inclusive (Binance spot API documentation). An answer without `limit` is cut at
-500, so `limit` is always sent.
+Both bounds of a klines call compare with the open time and are inclusive (Binance API
+documentation). An answer without `limit` is cut at 500, so `limit` is always sent. What
+differs between the markets stands in binance_dialects.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,28 +16,41 @@ from candlevault import candles, windows
 from candlevault.errors import BadPayload, GeoBlocked, ProviderError, RateLimited, UnknownSymbol
 from candlevault.instruments import InstrumentFacts
 from candlevault.provenance import Fetch
-from candlevault.providers import binance_rows
+from candlevault.providers import binance_instruments, binance_rows
+from candlevault.providers.binance_dialects import SPOT, Dialect
 from candlevault.providers.contract import Answer, Evidence, Page, Problem, page_of
 from candlevault.providers.http import HttpClient, HttpResponse, message_of
 from candlevault.series import Series
 from candlevault.windows import Window
 
-PAGE_SIZE = 1000
 _INVALID_SYMBOL = -1121
 
 
 class BinanceRest:
-    """`/api/v3` of one base URL. `name` is what candles are labelled with."""
+    """One market's REST API below a base URL. `name` is what candles are labelled with.
 
-    def __init__(self, base_url: str, name: str, http: HttpClient, *, concurrency: int = 5) -> None:
+    `skipped` counts the entries that the last instruments() could not use.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        name: str,
+        http: HttpClient,
+        *,
+        dialect: Dialect = SPOT,
+        concurrency: int = 5,
+    ) -> None:
         self.name = name
         self.traffic = http.traffic
-        self._base_url = base_url.rstrip("/")
+        self.skipped = 0
+        self._base_url = base_url.rstrip("/") + dialect.rest_path
+        self._dialect = dialect
         self._http = http
         self._concurrency = concurrency
 
     def candles(self, series: Series, window: Window, closed_before_ms: int) -> Answer:
-        """See CandleProvider. Pages are cut on a fixed grid of 1,000 candles.
+        """See CandleProvider. Pages are cut on a fixed grid of full pages.
 
         An answer that ends early is followed up from its last row, so that a venue that
         silently sends fewer rows than asked for is not taken to have no more.
@@ -48,7 +61,7 @@ class BinanceRest:
         if grid is None or grid.start_ms >= horizon:
             return answer
         asked = Window(grid.start_ms, min(grid.end_ms, horizon))
-        pages = list(windows.chunks(asked, series.timeframe, PAGE_SIZE))
+        pages = list(windows.chunks(asked, series.timeframe, self._dialect.page_size))
         with ThreadPoolExecutor(self._concurrency) as pool:
             futures = [pool.submit(self._pages, series, page, closed_before_ms) for page in pages]
         for part, future in zip(pages, futures, strict=True):
@@ -61,31 +74,28 @@ class BinanceRest:
         return answer
 
     def server_time_ms(self) -> int:
-        """`GET /api/v3/time`."""
+        """The venue's clock (`time`), ms UTC."""
         response = self._get("time")
-        value = _json_object(response).get("serverTime")
+        value = binance_instruments.json_object(response).get("serverTime")
         if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
             raise BadPayload("serverTime is not a positive integer", url=response.url)
         return value
 
     def instrument(self, symbol: str) -> InstrumentFacts:
-        """`GET /api/v3/exchangeInfo?symbol=`; raises UnknownSymbol."""
-        response = self._get("exchangeInfo", {"symbol": symbol}, symbol)
-        listed = _json_object(response).get("symbols")
-        if not isinstance(listed, list):
-            raise BadPayload("exchangeInfo without symbols", url=response.url)
-        for entry in listed:
-            if isinstance(entry, dict) and entry.get("symbol") == symbol:
-                status = str(entry.get("status", ""))
-                return InstrumentFacts(
-                    symbol=symbol,
-                    venue_symbol=symbol,
-                    base_asset=str(entry.get("baseAsset", "")),
-                    quote_asset=str(entry.get("quoteAsset", "")),
-                    status=status,
-                    trading=status == "TRADING",
-                )
-        raise UnknownSymbol("the venue lists no such symbol", provider=self.name, symbol=symbol)
+        """What `exchangeInfo` says of a symbol; raises UnknownSymbol."""
+        only = {"symbol": symbol} if self._dialect.takes_symbol else self._dialect.everything
+        response = self._get("exchangeInfo", only, symbol)
+        return binance_instruments.one_of(response, symbol, self._dialect, self.name)
+
+    def instruments(self) -> list[InstrumentFacts]:
+        """Every instrument of the market (`exchangeInfo`), trading or not, by symbol.
+
+        Entries without a usable name are left out and counted in `skipped`.
+        """
+        response = self._get("exchangeInfo", self._dialect.everything)
+        found = binance_instruments.all_of(response, self._dialect)
+        self.skipped = found.skipped
+        return found.facts
 
     def first_candle(self, series: Series, from_ms: int = 0) -> Evidence:
         """The first candle that opens at `from_ms` or later: `startTime=…&limit=1`."""
@@ -123,7 +133,8 @@ class BinanceRest:
         self, series: Series, part: Window, closed_before_ms: int
     ) -> tuple[Page, Window | None]:
         """The answer to one call, and the part of `part` that it may have left out."""
-        bounds = {"startTime": part.start_ms, "endTime": part.end_ms - 1, "limit": PAGE_SIZE}
+        limit = self._dialect.page_size
+        bounds = {"startTime": part.start_ms, "endTime": part.end_ms - 1, "limit": limit}
         response = self._klines(series, bounds)
         table = binance_rows.from_json(response.body)
         times = candles.open_times(table)
@@ -148,7 +159,7 @@ class BinanceRest:
         return self._get("klines", params, series.symbol)
 
     def _get(
-        self, path: str, params: dict[str, str | int] | None = None, symbol: str = ""
+        self, path: str, params: Mapping[str, str | int] | None = None, symbol: str = ""
     ) -> HttpResponse:
         def interpret(status: int, body: bytes) -> ProviderError | None:
             if status == 400 and message_of(body).startswith(f"{_INVALID_SYMBOL} "):
@@ -160,7 +171,7 @@ class BinanceRest:
                 )
             return None
 
-        return self._http.get(f"{self._base_url}/api/v3/{path}", params, interpret=interpret)
+        return self._http.get(f"{self._base_url}/{path}", params, interpret=interpret)
 
     def _fetch(self, series: Series, response: HttpResponse, rows: int) -> Fetch:
         return Fetch(
@@ -174,13 +185,3 @@ class BinanceRest:
             fetched_at=response.fetched_at,
             duration_ms=response.duration_ms,
         )
-
-
-def _json_object(response: HttpResponse) -> dict:
-    try:
-        parsed = json.loads(response.body)
-    except (ValueError, RecursionError) as error:
-        raise BadPayload("not JSON", url=response.url) from error
-    if not isinstance(parsed, dict):
-        raise BadPayload("not a JSON object", url=response.url)
-    return parsed

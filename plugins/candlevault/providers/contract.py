@@ -11,7 +11,7 @@ import pyarrow as pa
 from candlevault import candles
 from candlevault.errors import ProviderError
 from candlevault.instruments import InstrumentFacts
-from candlevault.provenance import Fetch
+from candlevault.provenance import ArchiveFile, Fetch
 from candlevault.series import Series
 from candlevault.windows import Window
 
@@ -77,13 +77,44 @@ class CandleProvider(Protocol):
         ...
 
 
+class Archive(CandleProvider, Protocol):
+    """A provider of files, which also lists them."""
+
+    def daily(self, series: Series, window: Window, closed_before_ms: int) -> Answer:
+        """As candles, from daily files only."""
+        ...
+
+    def files(self, series: Series) -> list[ArchiveFile]:
+        """Every file listed for the series, ascending by period."""
+        ...
+
+    def newest_file_end_ms(self, series: Series) -> int | None:
+        """The end of the newest month or day listed, ms UTC; None when nothing is listed."""
+        ...
+
+    def first_candle(self, series: Series) -> Evidence | None:
+        """The first candle of the oldest file; None when nothing is listed."""
+        ...
+
+    def last_candle(self, series: Series) -> Evidence | None:
+        """The last candle of the newest file; None when nothing is listed."""
+        ...
+
+
 class Venue(Protocol):
-    """A venue and market: its clock, its instruments, its providers in order of priority."""
+    """A venue and market: its clock, its instruments, its providers in order of priority.
+
+    `witnesses` names the providers that must all be silent about an open_time before it can
+    be known absent. `knows_life` is false where the venue's first and last candle do not
+    tell when an instrument was listed and ended (a source that only reaches back a year).
+    """
 
     venue: str
     market: str
-    archive: CandleProvider | None
+    archive: Archive | None
     rest: CandleProvider
+    witnesses: tuple[str, ...]
+    knows_life: bool
 
     def server_time_ms(self) -> int:
         """The venue's clock, ms UTC."""

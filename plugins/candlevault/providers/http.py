@@ -4,6 +4,8 @@ Retries: up to 3, after 0.5, 1 and 2 s with jitter, on network failures, time-ou
 cut short, 5xx and 429/418. `Retry-After` is obeyed; a wait longer than `max_wait_s` is not
 slept through but raised, so that whoever schedules the work can come back later. While a
 429 or 418 is in force no thread of this client sends anything.
+
+A key is added at the last moment and is in no URL, body or error that this client shows.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from candlevault.errors import (
     RateLimited,
     Unavailable,
 )
+from candlevault.providers.api_keys import ApiKey, keep_out_of_logs
 from candlevault.providers.contract import Traffic
 
 USER_AGENT = "candlevault/0.1"
@@ -78,7 +81,10 @@ class _Session(requests.Session):
 
 
 class HttpClient:
-    """GETs for one provider. Thread-safe; clock and sleep are given for tests."""
+    """GETs for one provider. Thread-safe; clock and sleep are given for tests.
+
+    `key` goes with every request; `turn` is called before each and may wait (a Pace).
+    """
 
     def __init__(
         self,
@@ -88,6 +94,8 @@ class HttpClient:
         max_bytes: int = 64 * 1024 * 1024,
         max_wait_s: float = 120.0,
         connections: int = 5,
+        key: ApiKey | None = None,
+        turn: Callable[[], None] = lambda: None,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -98,6 +106,8 @@ class HttpClient:
         self._max_wait_s = max_wait_s
         self._sleep = sleep
         self._jitter = jitter
+        self._key = key
+        self._turn = turn
         self._lock = threading.Lock()
         self._paused_until = 0.0
         self._session = _Session()
@@ -105,6 +115,10 @@ class HttpClient:
         adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+        if key is not None:
+            # Given as `auth` it also keeps requests from taking one out of ~/.netrc instead.
+            self._session.auth = key
+            keep_out_of_logs(key)
 
     def get(
         self,
@@ -116,17 +130,19 @@ class HttpClient:
         """The answer to one GET.
 
         `interpret(status, body)` may turn an answer into a venue's own error (an unknown
-        symbol) before the general rules apply. Raises a ProviderError.
+        symbol) before the general rules apply; it sees the body without the key. Raises a
+        ProviderError.
         """
         prepared = requests.Request("GET", url, params=dict(params or {})).prepare()
         final_url = prepared.url or url
         for attempt in range(len(_BACKOFF_S) + 1):
             self._wait_out_pause(final_url)
+            self._turn()
             try:
                 return self._once(final_url, interpret)
             except RateLimited as error:
                 self._pause(error.retry_after)
-                if attempt == len(_BACKOFF_S):
+                if attempt == len(_BACKOFF_S) or error.retry_after > self._max_wait_s:
                     raise
                 self._count_retry()
             except Unavailable:
@@ -149,8 +165,7 @@ class HttpClient:
                 raise RateLimited(
                     f"paused by the venue for {wait:.0f} s more",
                     retry_after=wait,
-                    provider=self.provider,
-                    url=url,
+                    **self._where(url),
                 )
             self._sleep(wait)
             waited_until = until
@@ -169,6 +184,7 @@ class HttpClient:
         with self._lock:
             self.traffic.requests += 1
         started = time.monotonic()
+        failure: ProviderError | None = None
         # A proxy from the environment must not be asked for addresses of this machine.
         proxies = {"http": "", "https": ""} if urlsplit(url).hostname in _LOOPBACK else None
         try:
@@ -182,17 +198,18 @@ class HttpClient:
                 body = self._read(response, url, started)
                 status, headers = response.status_code, response.headers
         except requests.exceptions.SSLError as error:
-            raise ProviderError(f"TLS failure: {error}", **self._where(url)) from error
+            failure = ProviderError(f"TLS failure: {self._scrub(str(error))}", **self._where(url))
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise Unavailable(
-                f"no complete answer: {type(error).__name__}", **self._where(url)
-            ) from error
+            failure = Unavailable(f"no complete answer: {type(error).__name__}", **self._where(url))
+        if failure is not None:
+            # Raised out here because a chained exception would quote the URL with the key.
+            raise failure
         weight = headers.get("X-MBX-USED-WEIGHT-1M", "")
         if weight.isascii() and weight.isdigit() and len(weight) < 10:
             self.traffic.used_weight = int(weight)
-        self._raise_for_status(status, body, headers, url, interpret)
+        self._raise_for_status(status, self._scrubbed(body), headers, url, interpret)
         return HttpResponse(
-            url=url,
+            url=self._scrub(url),
             body=body,
             headers=headers,
             fetched_at=datetime.now(UTC),
@@ -216,7 +233,18 @@ class HttpClient:
         return b"".join(parts)
 
     def _where(self, url: str, status: int | None = None) -> dict:
-        return {"provider": self.provider, "url": url, "status": status}
+        return {"provider": self.provider, "url": self._scrub(url), "status": status}
+
+    def _scrub(self, text: str) -> str:
+        return text if self._key is None else self._key.scrub(text)
+
+    def _scrubbed(self, body: bytes) -> bytes:
+        """The body as errors may quote it: providers repeat the key in their refusals."""
+        if self._key is None:
+            return body
+        return self._scrub(body.decode("utf-8", "surrogateescape")).encode(
+            "utf-8", "surrogateescape"
+        )
 
     def _raise_for_status(
         self,

@@ -8,20 +8,26 @@ from candlevault import config
 from candlevault.errors import InvalidRequest
 from candlevault.instruments import InstrumentFacts
 from candlevault.providers.binance_archive import BinanceArchive
+from candlevault.providers.binance_dialects import dialect_of
 from candlevault.providers.binance_rest import BinanceRest
-from candlevault.providers.contract import Evidence
+from candlevault.providers.contract import Evidence, Venue
 from candlevault.providers.http import HttpClient
+from candlevault.providers.second_sources import Keys, no_keys, second_source
 from candlevault.series import Series
+
+_BINANCE = "binance"
 
 
 @dataclass(slots=True)
 class BinanceVenue:
-    """Binance spot (or a venue that speaks like it): REST and archive behind one face."""
+    """A market of Binance (or of a venue that speaks like it): REST and archive as one."""
 
     venue: str
     market: str
     archive: BinanceArchive
     rest: BinanceRest
+    witnesses: tuple[str, ...] = ("archive", "rest")
+    knows_life: bool = True
 
     def server_time_ms(self) -> int:
         """The venue's clock."""
@@ -40,20 +46,31 @@ class BinanceVenue:
         return self.rest.last_candle(series, before_ms)
 
 
-def venue_of(venue: str, market: str) -> BinanceVenue:
-    """The adapter of a venue and market; raises InvalidRequest for one not served here."""
+def venue_of(venue: str, market: str, keys: Keys = no_keys) -> Venue:
+    """The adapter of a venue and market: the home's own, or a source besides it.
+
+    `keys` gives the key that an Airflow Connection holds. Raises InvalidRequest for one that
+    nobody serves, KeyMissing where a key is needed and absent.
+    """
     home = config.setting("CANDLEVAULT_VENUE")
-    if venue != home:
-        raise InvalidRequest("venue", f"this home keeps candles of {home} only", venue)
-    if market != "spot":
-        raise InvalidRequest("market", "only spot is served", market)
+    if venue == home:
+        return home_venue(venue, market)
+    if venue == _BINANCE:
+        raise InvalidRequest("venue", f"this home keeps candles of {home} in its place", venue)
+    return second_source(venue, market, keys)
+
+
+def home_venue(venue: str, market: str) -> BinanceVenue:
+    """The home's own venue, REST and archive; raises InvalidRequest for a market it has not."""
+    dialect = dialect_of(market)
     at_once = config.number_setting("CANDLEVAULT_REQUESTS_AT_ONCE", 1, 32)
     timeout_s = config.number_setting("CANDLEVAULT_REQUEST_TIMEOUT_S", 1, 600)
 
     def client(name: str) -> HttpClient:
         return HttpClient(name, timeout_s=timeout_s, connections=at_once)
 
-    rest_name, archive_name = f"{venue}_rest", f"{venue}_archive"
+    rest_name = dialect.provider_name(venue, "rest")
+    archive_name = dialect.provider_name(venue, "archive")
     return BinanceVenue(
         venue=venue,
         market=market,
@@ -65,9 +82,10 @@ def venue_of(venue: str, market: str) -> BinanceVenue:
             concurrency=at_once,
         ),
         rest=BinanceRest(
-            config.setting("CANDLEVAULT_BINANCE_REST_URL"),
+            config.setting(dialect.rest_url_setting),
             rest_name,
             client(rest_name),
+            dialect=dialect,
             concurrency=at_once,
         ),
     )
