@@ -1,7 +1,7 @@
 # Everything starts here; `make help` lists it. The work is done by the programs called.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-slow check up down status logs psql lock
+.PHONY: help setup setup-dev demo test test-slow test-peers check up down status logs psql lock
 
 # The Python that makes .venv: the first that is 3.11 to 3.13, else the first newer one.
 # Candidates are run, not only looked for: a launcher may exist and fail. PYTHON=… overrides.
@@ -49,6 +49,16 @@ test: setup-dev  ## run all tests (ARGS="tests/local -k postgres" for some)
 
 test-slow: setup-dev  ## run the long fault tests that `make test` leaves out
 	@$(VENV_PYTHON) -m pytest -m slow $(ARGS)
+
+test-peers: setup-dev  ## let freqtrade, nautilus_trader and qlib load our exports, in .peers (2.5 GB)
+	@for tool in freqtrade nautilus qlib; do \
+	    pins=tests/export/peers/$$tool.txt; home=.peers/$$tool; \
+	    cmp -s $$pins $$home/installed.txt && continue; \
+	    echo "setting up $$tool in $$home"; rm -rf $$home; \
+	    $(VENV_PYTHON) -m venv $$home && $$home/bin/python -m pip install -qq -r $$pins && \
+	    cp $$pins $$home/installed.txt || { rm -rf $$home; echo "$$tool cannot be set up here" >&2; }; \
+	done
+	@$(VENV_PYTHON) -m pytest -m slow tests/export/test_export_peers.py $(ARGS)
 
 check: setup-dev  ## lint, then all tests
 	@$(VENV_PYTHON) -m ruff check .
