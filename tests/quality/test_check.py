@@ -25,7 +25,7 @@ def load(connect, missing: list[Window], absences=()):
     """The hundred hours without some, and with known absences."""
     rows = [
         row
-        for row in make.rows(HOUR, HUNDRED)
+        for row in make.walk(HOUR, HUNDRED)
         if not any(hole.contains(row["open_time"]) for hole in missing)
     ]
     return make.store(connect, SERIES, rows, HUNDRED, absences=absences)[0]
@@ -118,7 +118,7 @@ def test_failure_raises_naming_check_count_and_reason_and_is_recorded_first(conn
     assert finding["samples"][0]["open_time"] == "2024-01-03 02:00:00+00:00"
 
 
-def test_warning_is_reported_and_recorded_but_does_not_raise(connect):
+def test_warning_is_reported_and_recorded_but_does_not_raise_and_is_no_anomaly(connect):
     stored = load(connect, [])
     with connect() as connection:
         connection.execute(
@@ -129,8 +129,40 @@ def test_warning_is_reported_and_recorded_but_does_not_raise(connect):
     report.raise_on_failure()
     assert (report.failures, names(report.warnings)) == ([], {"assert_close_times_inside"})
     [row] = recorded(connect)
-    assert row["has_anomalies"] is True
+    assert row["has_anomalies"] is False
     assert [f["severity"] for f in row["failures"]] == ["warn"]
+
+
+@pytest.mark.parametrize(("part", "seen"), [(hours(40, 20), 1), (hours(60, 40), 0)])
+def test_anomaly_is_a_flag_in_the_window_and_no_finding(connect, part, seen):
+    rows = make.walk(HOUR, HUNDRED)
+    rows[50]["high"] *= 2
+    stored, _ = make.store(connect, SERIES, rows, HUNDRED)
+    report = check(connect, stored, part, VENUE_TIME)
+    assert (report.failures, report.warnings) == ([], [])
+    assert report.anomalies == {"spike": seen, "frozen_price": 0, "zero_volume_run": 0}
+    [row] = recorded(connect)
+    assert row["has_anomalies"] is bool(seen)
+
+
+@pytest.mark.parametrize("code", ["1h", "1d"])
+def test_mismatch_with_other_timeframes_is_written_down_and_warned_of(connect, code):
+    rows = make.walk(HOUR, HUNDRED)
+    days = make.resample(rows, timeframe("1d"))[:4]
+    days[2]["volume"] += 1
+    stored = {"1h": make.store(connect, SERIES, rows, HUNDRED)[0]}
+    whole = window("2024-01-01", "2024-01-05")
+    stored["1d"], _ = make.store(connect, make.series("1d"), days, whole)
+    report = check(connect, stored[code], whole, VENUE_TIME, "manual__7")
+    report.raise_on_failure()
+    assert names(report.warnings) == {"assert_no_open_discrepancies"}
+    assert report.rollups.compared == {"1d = 1h": 4}
+    assert (report.rollups.open, report.rollups.explained) == (1, 0)
+    assert report.rollups.samples[0]["open_time"] == "2024-01-03T00:00:00Z"
+    assert json.loads(json.dumps(report.as_dict()))["rollups"]["open"] == 1
+    with connect() as connection:
+        held = connection.execute("SELECT state, dag_run_id FROM market.discrepancies").fetchall()
+    assert held == [("open", "manual__7")]
 
 
 @pytest.mark.parametrize(("lost", "below"), [(1, False), (2, True)])
@@ -163,7 +195,7 @@ def test_check_of_a_part_of_the_history_passes_and_counts_only_the_part(connect,
 def test_every_check_is_kept_and_the_defect_it_saw_too(connect):
     stored = load(connect, [hours(50, 1)])
     check(connect, stored, HUNDRED, VENUE_TIME, "first")
-    make.store(connect, SERIES, make.rows(HOUR, HUNDRED), HUNDRED)
+    make.store(connect, SERIES, make.walk(HOUR, HUNDRED), HUNDRED)
     check(connect, stored, HUNDRED, VENUE_TIME, "second")
     told = [(row["dag_run_id"], row["missing_records"]) for row in recorded(connect)]
     assert told == [("first", 1), ("second", 0)]

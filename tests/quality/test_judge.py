@@ -75,12 +75,24 @@ def test_bad_row_tells_all_its_reasons_and_where_it_came_from():
     assert times(outcome.accepted) == [r["open_time"] for r in rows if r is not rows[5]]
 
 
-def test_identical_duplicates_collapse_into_one_accepted_row():
+def test_identical_duplicates_collapse_into_one_accepted_row_and_are_told():
     rows = make.rows(HOUR, DAY)
-    second = [row | {"source": 1} for row in rows[:3]]
-    outcome = judged(rows + second, fetches=[make.fetch(SERIES), make.fetch(SERIES)])
+    again = [row | {"source": 1} for row in (*rows[:3], rows[1])]
+    outcome = judged(rows + again, fetches=[make.fetch(SERIES), make.fetch(SERIES)])
     assert outcome.accepted.equals(make.table(rows))
     assert outcome.rejected == []
+    assert outcome.repeated == tuple(rows[k]["open_time"] for k in (0, 1, 1, 2))
+
+
+def test_of_three_rows_two_that_are_equal_count_as_one_repetition():
+    rows = make.rows(HOUR, DAY)
+    outcome = judged([*rows, rows[5], rows[5] | {"trades_count": 8}])
+    assert outcome.repeated == (rows[5]["open_time"],)
+    assert [row.reasons for row in outcome.rejected] == [("open_time_unique",)] * 2
+
+
+def test_rows_in_order_that_come_once_repeat_nothing():
+    assert judged(make.rows(HOUR, DAY)).repeated == ()
 
 
 def test_rows_of_one_open_time_that_differ_in_any_value_are_both_rejected():

@@ -2,19 +2,22 @@
 
 BTCUSDT in 15m, 1h and 1d from 2024-01-30 to 2024-02-03: listed at 06:00 of the first day, an
 outage with cut close_times, candles without trades, a restated hour, an absence that was
-withdrawn in part, and refused rows whose candles came by another way.
+withdrawn in part, refused rows whose candles came by another way, and a month that went cold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from candlevault.quality import months
 from candlevault.quality.sql_tests import Outcome, project_tests, run
+from candlevault.storage import freezing
 from candlevault.storage.database import Connect, connector
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.timeframe import from_ms
@@ -22,6 +25,7 @@ from candlevault.timeframe import parse as timeframe
 from candlevault.windows import Window
 from tests.support import candles as make
 from tests.support.candles import ms, window
+from tests.support.postgres import PostgresServer
 
 WINDOW = window("2024-01-30", "2024-02-03")
 VENUE_TIME = ms("2024-02-03T00:01")
@@ -44,19 +48,32 @@ class Market:
     window: Window
     venue_time_ms: int
 
-    def outcomes(self, connection) -> list[tuple[str, Outcome]]:
+    def ids(self) -> dict[str, int]:
+        """The ids of the series, as planted statements name them."""
+        names = {"m15": "15m", "h1": "1h", "d1": "1d"}
+        return {name: self.series[code].series_id for name, code in names.items()}
+
+    def plant(self, statements: str) -> None:
+        """Run SQL statements with `;` between them; each must touch something."""
+        with self.connect() as connection:
+            for statement in statements.split(";"):
+                touched = connection.execute(statement, self.ids()).rowcount
+                assert touched != 0, f"planted nothing: {statement}"
+
+    def outcomes(self) -> list[tuple[str, Outcome]]:
         """What every SQL test says of every series: (timeframe, outcome)."""
-        return [
-            (code, outcome)
-            for code, stored in self.series.items()
-            for outcome in run(
-                connection,
-                project_tests(),
-                stored.series_id,
-                self.window,
-                from_ms(self.venue_time_ms),
-            )
-        ]
+        with self.connect() as connection:
+            return [
+                (code, outcome)
+                for code, stored in self.series.items()
+                for outcome in run(
+                    connection,
+                    project_tests(),
+                    stored.series_id,
+                    self.window,
+                    from_ms(self.venue_time_ms),
+                )
+            ]
 
 
 def _quarters() -> list[make.Row]:
@@ -123,9 +140,23 @@ def _load(connect: Connect, code: str) -> StoredSeries:
 
 
 @pytest.fixture(scope="session")
-def market(postgres_server, market_template) -> Iterator[Market]:
-    """The market, shared by the folder: plant defects in transactions that are rolled back."""
-    with postgres_server.database(market_template) as url:
-        connect = connector(url)
-        series = {code: _load(connect, code) for code in ("15m", "1h", "1d")}
-        yield Market(connect, series, WINDOW, VENUE_TIME)
+def loaded_market(
+    postgres_server: PostgresServer, market_template: str, tmp_path_factory
+) -> Iterator[tuple[str, dict[str, StoredSeries]]]:
+    """The name of a database that holds the market, and its series by timeframe."""
+    cold: Path = tmp_path_factory.mktemp("cold")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CANDLEVAULT_COLD_URL", str(cold))
+        with postgres_server.database(market_template) as url:
+            connect = connector(url)
+            series = {code: _load(connect, code) for code in ("15m", "1h", "1d")}
+            assert freezing.freeze(connect, series["15m"], date(2024, 1, 1)) == 2 * 96 - 24 - 10
+            yield url.rsplit("/", 1)[1], series
+
+
+@pytest.fixture
+def market(postgres_server: PostgresServer, loaded_market) -> Iterator[Market]:
+    """A copy of the market for one test, to plant defects in."""
+    name, series = loaded_market
+    with postgres_server.database(name) as url:
+        yield Market(connector(url), series, WINDOW, VENUE_TIME)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from tests.sql.planted import cold
+
 
 def test_clean_market_passes_every_sql_test(market):
-    with market.connect() as connection:
-        told = {
-            (code, outcome.test.name): outcome.samples
-            for code, outcome in market.outcomes(connection)
-            if not outcome.passed
-        }
+    told = {
+        (code, outcome.test.name): outcome.samples
+        for code, outcome in market.outcomes()
+        if not outcome.passed
+    }
     assert told == {}
 
 
@@ -27,12 +28,14 @@ def test_clean_market_holds_everything_that_could_be_taken_for_a_defect(market):
         "months": "SELECT count(*) FROM market.series_months",
         "current months": "SELECT count(*) FROM market.series_months m"
         " JOIN market.series s USING (series_id, revision)",
-        "candles": "SELECT count(*) FROM market.candles",
+        "hot candles": "SELECT count(*) FROM market.candles",
+        "cold candles": "SELECT rows FROM market.cold_files",
+        "cold months": "SELECT count(*) FROM market.series_months WHERE tier = 'cold'",
     }
     with market.connect() as connection:
         found = {name: connection.execute(text).fetchone()[0] for name, text in queries.items()}
     assert found == {
-        "cut close_time": 4,
+        "cut close_time": 3,
         "no trades": 6,
         "old version": 3,
         "listing": 2,
@@ -41,5 +44,12 @@ def test_clean_market_holds_everything_that_could_be_taken_for_a_defect(market):
         "refused": 6,
         "months": 6,
         "current months": 6,
-        "candles": (4 * 96 - 24 - 10) + (4 * 24 - 6 - 2) + 4,
+        "hot candles": 2 * 96 + (4 * 24 - 6 - 2) + 4,
+        "cold candles": 2 * 96 - 24 - 10,
+        "cold months": 1,
     }
+
+
+def test_cold_month_before_the_window_passes_every_sql_test(market):
+    market.plant(cold.MOVED)
+    assert [outcome for _, outcome in market.outcomes() if not outcome.passed] == []

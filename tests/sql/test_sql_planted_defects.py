@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import psycopg
 import pytest
 
 from candlevault.quality.sql_tests import project_tests
@@ -15,21 +14,11 @@ NEIGHBOURS = {test.name: set(test.neighbours) for test in project_tests()}
 @pytest.fixture
 def found(market, defect: Defect) -> dict[str, list[tuple[str, dict[str, str]]]]:
     """What every failing test says of the market with the defect: (timeframe, violation)."""
-    ids = {
-        "m15": market.series["15m"].series_id,
-        "h1": market.series["1h"].series_id,
-        "d1": market.series["1d"].series_id,
-    }
+    market.plant(defect.sql)
     told: dict[str, list[tuple[str, dict[str, str]]]] = {}
-    with market.connect() as connection:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        for statement in defect.sql.split(";"):
-            touched = connection.execute(statement, ids).rowcount
-            assert touched != 0, f"planted nothing: {statement}"
-        for code, outcome in market.outcomes(connection):
-            if not outcome.passed:
-                told.setdefault(outcome.test.name, []).extend((code, s) for s in outcome.samples)
-        connection.rollback()
+    for code, outcome in market.outcomes():
+        if not outcome.passed:
+            told.setdefault(outcome.test.name, []).extend((code, s) for s in outcome.samples)
     return told
 
 

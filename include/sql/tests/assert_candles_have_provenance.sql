@@ -5,7 +5,7 @@
 -- neighbours: assert_revisions_in_order
 WITH violations AS (
     SELECT c.series_id, c.open_time, c.fetch_id, c.revision
-    FROM market.candles c
+    FROM candles c
     LEFT JOIN market.fetches f USING (fetch_id)
     LEFT JOIN market.series_revisions r ON r.series_id = c.series_id AND r.revision = c.revision
     WHERE c.series_id = %(series_id)s AND c.open_time >= %(window_start)s AND c.open_time < %(window_end)s

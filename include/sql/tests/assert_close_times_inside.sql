@@ -4,7 +4,7 @@
 -- why: the venue cuts the last candle before an outage; anywhere else an early close is strange
 WITH irregular AS (
     SELECT c.series_id, c.open_time, c.close_time, t.step
-    FROM market.candles c
+    FROM candles c
     JOIN market.series s USING (series_id)
     JOIN market.timeframes t ON t.timeframe = s.timeframe
     WHERE c.series_id = %(series_id)s AND c.open_time >= %(window_start)s AND c.open_time < %(window_end)s
@@ -15,7 +15,7 @@ violations AS (
     FROM irregular i
     WHERE i.close_time < i.open_time OR i.close_time >= i.open_time + i.step
        OR i.step < interval '4 hours' AND EXISTS (
-           SELECT FROM market.candles n WHERE n.series_id = %(series_id)s
+           SELECT FROM candles n WHERE n.series_id = %(series_id)s
              AND n.open_time = i.open_time + i.step AND n.volume > 0)
 )
 SELECT * FROM violations ORDER BY open_time

@@ -5,7 +5,7 @@
 -- neighbours: assert_months_match_candles, assert_status_matches_candles
 WITH violations AS (
     SELECT series_id, open_time, count(*) AS copies
-    FROM market.candles
+    FROM candles
     WHERE series_id = %(series_id)s AND open_time >= %(window_start)s AND open_time < %(window_end)s
     GROUP BY series_id, open_time
     HAVING count(*) > 1

@@ -17,7 +17,7 @@ violations AS (
     SELECT %(series_id)s::int AS series_id, e.open_time
     FROM expected e
     WHERE NOT EXISTS (
-        SELECT FROM market.candles c WHERE c.series_id = %(series_id)s AND c.open_time = e.open_time
+        SELECT FROM candles c WHERE c.series_id = %(series_id)s AND c.open_time = e.open_time
           AND c.open_time >= %(window_start)s AND c.open_time < %(window_end)s)
       AND NOT EXISTS (
         SELECT FROM market.known_absences a WHERE a.series_id = %(series_id)s AND a.withdrawn_revision IS NULL

@@ -4,7 +4,7 @@
 -- why: another venue's candle is another price; mixed in, nobody could tell
 WITH violations AS (
     SELECT c.series_id, c.open_time, n.venue, p.name AS provider, p.venue AS provider_venue
-    FROM market.candles c
+    FROM candles c
     JOIN market.series_names n USING (series_id)
     JOIN market.fetches f USING (fetch_id)
     JOIN market.providers p USING (provider_id)

@@ -1,4 +1,5 @@
-"""The check of a stored series: SQL tests and the month suite, recorded in data_quality."""
+"""The check of a stored series: roll-ups, flags, SQL tests and the month suite, recorded in
+data_quality."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field
 
 from candlevault.errors import CheckFailed
-from candlevault.quality import months, sql_tests, suites
+from candlevault.quality import anomalies, months, rollups, sql_tests, suites
+from candlevault.quality.rollups import RollupReport
 from candlevault.storage import candle_reads
 from candlevault.storage.database import Connect, retrying
 from candlevault.storage.series_registry import StoredSeries
@@ -27,7 +29,10 @@ class Finding:
 
 @dataclass(slots=True)
 class QualityReport:
-    """The outcome of one check of one series. Plain values only."""
+    """The outcome of one check of one series. Plain values only.
+
+    `anomalies` counts the flags that touch the window, by kind.
+    """
 
     symbol: str
     timeframe: str
@@ -39,6 +44,8 @@ class QualityReport:
     checks_run: int
     raw_percentage: float
     completeness_percentage: float
+    anomalies: dict[str, int] = field(default_factory=dict)
+    rollups: RollupReport = field(default_factory=RollupReport)
     failures: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
 
@@ -62,13 +69,16 @@ def check(
 ) -> QualityReport:
     """Run every SQL test and the suite `stored_month` on `window`, and record the outcome.
 
-    `window` must hold closed candles only. One row of data_quality is written per call and
-    the months of the window are entered in the partition ledger, before the tests look at
-    it. Does not raise on findings: see QualityReport.raise_on_failure.
+    `window` must hold closed candles only. One row of data_quality is written per call. The
+    months of the window are entered in the partition ledger, mismatches with finer and coarser
+    candles in market.discrepancies and strange candles in market.anomalies, before the tests
+    look at them. Does not raise on findings: see QualityReport.raise_on_failure.
     """
     import pandas as pd
 
     profiled = retrying(lambda: months.take(connect, stored, window))
+    compared = rollups.examine(connect, stored, window, dag_run_id)
+    flags = anomalies.examine(connect, stored, window)
     tests = sql_tests.project_tests()
     with connect() as connection:
         account = candle_reads.account(connection, stored, window)
@@ -89,6 +99,8 @@ def check(
         checks_run=len(tests) + len(month_suite.expectations),
         raw_percentage=round(100 * account.raw_ratio, 4),
         completeness_percentage=round(100 * account.obtainable_ratio, 4),
+        anomalies=flags,
+        rollups=compared,
     )
     for outcome in outcomes:
         if not outcome.passed:
@@ -126,7 +138,7 @@ def _record(
                 report.stored,
                 report.known_absent,
                 report.lost,
-                bool(report.warnings),
+                any(report.anomalies.values()),
                 json.dumps(findings),
                 dag_run_id,
             ),

@@ -21,10 +21,15 @@ MAX_ROWS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Accepted candles, ascending and unique, and the rejected rows with their reasons."""
+    """Accepted candles, ascending and unique, and the rejected rows with their reasons.
+
+    `repeated` are the open times (ms UTC, ascending) of rows that came more than once with the
+    same values, one for each row that was left out for it.
+    """
 
     accepted: pa.Table
     rejected: list[Rejected]
+    repeated: tuple[int, ...] = ()
 
 
 def judge(
@@ -41,7 +46,9 @@ def judge(
     checked once more by the constraints of the tables. Raises ConfigurationError when an
     expectation of the suite fails without naming rows: nothing could be refused by it.
     """
+    sent = candles.open_times(table)
     table = candles.collapse(table)
+    repeated = _left_out(sent, candles.open_times(table))
     accepted, rejected = [], []
     for part in _parts(table):
         broken = suites.validate(
@@ -68,7 +75,16 @@ def judge(
         keep[list(reasons)] = False
         accepted.append(candles.take(part, keep) if reasons else part)
         rejected += [_rejected(part, row, names, fetches) for row, names in reasons.items()]
-    return Judged(candles.concat(accepted), rejected)
+    return Judged(candles.concat(accepted), rejected, repeated)
+
+
+def _left_out(sent: np.ndarray, kept: np.ndarray) -> tuple[int, ...]:
+    """The open times that were sent more often than they were kept, as often as that."""
+    if len(sent) == len(kept):
+        return ()
+    times, before = np.unique(sent, return_counts=True)
+    _, after = np.unique(kept, return_counts=True)
+    return tuple(np.repeat(times, before - after).tolist())
 
 
 def _parts(table: pa.Table) -> Iterator[pa.Table]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import psycopg
+import pyarrow as pa
 
-from candlevault import windows
-from candlevault.storage import candle_reads
+from candlevault import candles, windows
+from candlevault.storage import candle_reads, cold
 from candlevault.storage.database import Connect
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.storage.sql import for_timeframe
-from candlevault.timeframe import to_ms
+from candlevault.timeframe import Timeframe, to_ms
 from candlevault.windows import Account, Window
+
+_PROFILED = ("open", "high", "low", "close", *candles.AMOUNTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +65,14 @@ def profile(connection: psycopg.Connection, stored: StoredSeries, window: Window
     History reaches from the oldest to the newest stored candle, and over all of `window`;
     a month that it does not fill is cut there.
     """
-    row = connection.execute(
-        "SELECT oldest_data_time, newest_data_time FROM market.series_status"
-        " WHERE series_id = %s AND total_candles > 0",
-        (stored.series_id,),
-    ).fetchone()
     timeframe = stored.series.timeframe
+    held = history(connection, stored)
     kept = window
-    if row is not None:
-        kept = Window(
-            min(to_ms(row[0]), window.start_ms),
-            max(to_ms(row[1]) + timeframe.step_ms, window.end_ms),
-        )
-    whole = list(windows.months(window))
+    if held is not None:
+        kept = Window(min(held.start_ms, window.start_ms), max(held.end_ms, window.end_ms))
+    # Never before the symbol meant this instrument, and not when it meant the next one.
+    kept = kept.intersection(stored.share) or kept
+    whole = [m for m in windows.months(window) if m.intersection(kept) is not None]
     hull = kept.intersection(Window(whole[0].start_ms, whole[-1].end_ms))
     assert hull is not None
     account = candle_reads.account(connection, stored, hull)
@@ -89,6 +88,9 @@ def profile(connection: psycopg.Connection, stored: StoredSeries, window: Window
             },
         ).fetchall()
     }
+    for file in cold.files(connection, stored.series_id, hull):
+        rows = cold.within(cold.read(file), hull)
+        counts[file.window.start_ms] = _profile_rows(rows, timeframe)
     months = []
     for month in whole:
         part = month.intersection(hull)
@@ -98,6 +100,34 @@ def profile(connection: psycopg.Connection, stored: StoredSeries, window: Window
             Month(month, part, _clip(account, part), off_grid, prices, volumes, zero, counted)
         )
     return months
+
+
+def history(connection: psycopg.Connection, stored: StoredSeries) -> Window | None:
+    """From the oldest to the end of the newest stored candle; None while nothing is stored."""
+    row = connection.execute(
+        "SELECT oldest_data_time, newest_data_time FROM market.series_status"
+        " WHERE series_id = %s AND total_candles > 0",
+        (stored.series_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    return Window(to_ms(row[0]), to_ms(row[1]) + stored.series.timeframe.step_ms)
+
+
+def _profile_rows(rows: pa.Table, timeframe: Timeframe) -> tuple[int, int, int, int, int]:
+    """What include/sql/queries/profile_months.sql counts, of rows of the cold tier."""
+    frame = {name: rows[name].cast(pa.float64()).to_numpy() for name in _PROFILED}
+    times = candles.open_times(rows)
+    low, high = frame["low"], frame["high"]
+    body_low = np.minimum(frame["open"], frame["close"])
+    body_high = np.maximum(frame["open"], frame["close"])
+    prices = (low > 0) & (low <= body_low) & (high >= body_high) & (high < np.inf)
+    volumes = (frame["taker_buy_base_volume"] >= 0) & (frame["taker_buy_quote_volume"] >= 0)
+    volumes &= frame["volume"] >= frame["taker_buy_base_volume"]
+    volumes &= frame["quote_volume"] >= frame["taker_buy_quote_volume"]
+    off_grid = (times - timeframe.origin_ms) % timeframe.step_ms != 0
+    counted = (off_grid, ~prices, ~volumes, frame["volume"] == 0)
+    return (len(times), *(int(flags.sum()) for flags in counted))
 
 
 def _clip(account: Account, part: Window) -> Account:
@@ -129,13 +159,33 @@ def take(connect: Connect, stored: StoredSeries, window: Window) -> list[Month]:
     return profiled
 
 
+def touched_months(
+    connection: psycopg.Connection, stored: StoredSeries, window: Window
+) -> dict[date, int]:
+    """By month, the newest revision at which a candle or absence of it changed."""
+    rows = connection.execute(
+        for_timeframe("select_touched_months", stored.series.timeframe),
+        {
+            "series_id": stored.series_id,
+            "window_start": window.start,
+            "window_end": window.end,
+        },
+    ).fetchall()
+    return dict(rows)
+
+
 def record(connection: psycopg.Connection, stored: StoredSeries, months: list[Month]) -> None:
     """Write the verdicts to the partition ledger, with the hash of each month's content.
 
-    A month that was recorded at the current revision and with the same length is not hashed
+    A month of the same length that nothing has touched since it was recorded is not hashed
     again.
     """
+    if not months:
+        return
     revision = candle_reads.current_revision(connection, stored)
+    touched = touched_months(
+        connection, stored, Window(months[0].whole.start_ms, months[-1].whole.end_ms)
+    )
     known = {
         row[0]: row[1:]
         for row in connection.execute(
@@ -146,8 +196,17 @@ def record(connection: psycopg.Connection, stored: StoredSeries, months: list[Mo
     for month in months:
         first_day = month.whole.start.date()
         account = month.account
-        if known.get(first_day) == (revision, len(account.expected)):
-            continue
+        before = known.get(first_day)
+        if before is not None and before[1] == len(account.expected):
+            if before[0] == revision:
+                continue
+            if touched.get(first_day, 0) <= before[0]:
+                connection.execute(
+                    "UPDATE market.series_months SET revision = %s, checked_at = clock_timestamp()"
+                    " WHERE series_id = %s AND month = %s",
+                    (revision, stored.series_id, first_day),
+                )
+                continue
         connection.execute(
             "INSERT INTO market.series_months (series_id, month, expected, stored, known_absent,"
             " lost, verdict, content_hash, revision) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"

@@ -18,6 +18,7 @@ import psycopg
 
 from candlevault import paths
 from candlevault.errors import ConfigurationError
+from candlevault.quality import overlay
 from candlevault.windows import Window
 
 FAIL = "fail"
@@ -79,7 +80,10 @@ def run(
     window: Window,
     venue_time: datetime,
 ) -> list[Outcome]:
-    """Run tests on one series and window, all on the same snapshot, and return all outcomes."""
+    """Run tests on one series and window, all on the same snapshot, and return all outcomes.
+
+    Cold months are read like hot ones. The connection must be outside any transaction.
+    """
     parameters = {
         "series_id": series_id,
         "window_start": window.start,
@@ -87,19 +91,19 @@ def run(
         "venue_time": venue_time,
     }
     outcomes = []
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        # Bound as literals, so that the planner sees the window and reads few partitions.
-        with psycopg.ClientCursor(connection) as cursor:
-            for test in tests:
-                cursor.execute(test.statement, parameters)
-                names = [column.name for column in cursor.description or ()]
-                rows = cursor.fetchmany(SAMPLES)
-                samples = tuple(
-                    {name: str(value) for name, value in zip(names, row, strict=True)}
-                    for row in rows
-                )
-                outcomes.append(Outcome(test, cursor.rowcount, samples))
+    # Bound as literals, so that the planner sees the window and reads few partitions.
+    with (
+        overlay.cold_and_hot(connection, series_id, window),
+        psycopg.ClientCursor(connection) as cursor,
+    ):
+        for test in tests:
+            cursor.execute(test.statement, parameters)
+            names = [column.name for column in cursor.description or ()]
+            rows = cursor.fetchmany(SAMPLES)
+            samples = tuple(
+                {name: str(value) for name, value in zip(names, row, strict=True)} for row in rows
+            )
+            outcomes.append(Outcome(test, cursor.rowcount, samples))
     return outcomes
 
 

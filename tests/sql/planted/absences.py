@@ -1,6 +1,6 @@
 """Known absences that overlap, lack evidence, or hold candles."""
 
-from tests.sql.planted.defect import COUNTS, RANGE, Defect, at, copy_to
+from tests.sql.planted.defect import COARSE, COUNTS, RANGE, Defect, at, copy_to
 
 OUTAGE = """
     WHERE series_id = %(h1)s AND reason = 'not_published' AND withdrawn_revision IS NULL"""
@@ -69,20 +69,20 @@ DEFECTS = (
         "a candle appears in the middle of the outage",
         copy_to("2024-01-31 12:00Z"),
         at("2024-01-31 12:00"),
-        COUNTS,
+        (*COUNTS, COARSE),
     ),
     Defect(
         _BOTH,
         "a candle appears right after the one that was cut",
         copy_to("2024-01-31 11:00Z"),
         at("2024-01-31 11:00"),
-        (*COUNTS, "assert_close_times_inside"),
+        (*COUNTS, COARSE, "assert_close_times_inside"),
     ),
     Defect(
         _BOTH,
         "a candle appears before the listing",
         copy_to("2024-01-30 05:00Z"),
         at("2024-01-30 05:00", reason="before_listing"),
-        (*COUNTS, RANGE),
+        (*COUNTS, COARSE, RANGE),
     ),
 )

@@ -46,7 +46,7 @@ DEFECTS = (
         "a row off the grid was refused and the candle it lies in never came",
         delete("2024-02-01 08:00Z"),
         at("2024-02-01 08:00", reasons="['open_time_on_grid']"),
-        (*COUNTS, "assert_no_missing_open_times"),
+        (*COUNTS, "assert_no_missing_open_times", "assert_revisions_in_order"),
     ),
     Defect(
         RANGE,

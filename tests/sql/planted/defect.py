@@ -31,6 +31,9 @@ class Defect:
 COUNTS = ("assert_months_match_candles", "assert_status_matches_candles")
 """What any candle too many or too few trips."""
 
+COARSE = "assert_coarse_equals_children"
+"""What a candle too many trips whose finer candles are all known to be absent."""
+
 RANGE = "assert_range_matches_candles"
 
 

@@ -1,6 +1,6 @@
 """Candles whose origin or history cannot be told: fetch, venue, revisions."""
 
-from tests.sql.planted.defect import Defect, at, update
+from tests.sql.planted.defect import COUNTS, Defect, at, delete, update
 
 _PROVENANCE = "assert_candles_have_provenance"
 _ORDER = "assert_revisions_in_order"
@@ -78,5 +78,19 @@ DEFECTS = (
                   fetch_id, 1, 2, superseded_at, reason
            FROM market.candle_revisions WHERE series_id = %(h1)s""",
         at("2024-02-01 08:00", problem="not superseded by the next version"),
+    ),
+    Defect(
+        _ORDER,
+        "a candle that was restated once is gone without a trace",
+        delete("2024-02-01 08:00Z"),
+        at("2024-02-01 08:00", problem="superseded by nothing"),
+        (*COUNTS, "assert_no_missing_open_times", "assert_quarantine_is_settled"),
+    ),
+    Defect(
+        _ORDER,
+        "a candle was taken out after its next version had come",
+        """UPDATE market.candle_revisions SET removed = true, superseded_revision = 4
+           WHERE series_id = %(h1)s""",
+        at("2024-02-01 08:00", problem="taken out after the next version came"),
     ),
 )
