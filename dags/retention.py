@@ -1,6 +1,7 @@
-"""Reports, on the 1st after 04:00 UTC, which candles are older than the policy keeps hot.
+"""Moves, on the 1st after 04:00 UTC, what is older than the policy keeps hot to the cold tier.
 
-Nothing is deleted: without a cold tier, deleting would cost coverage and old backtests.
+Nothing is deleted: a month goes to a Parquet file, which is read back and compared before its
+rows leave the hot table. Every reading, coverage figure and backtest finds them there.
 """
 
 # Airflow only reads files in which it finds its own name.

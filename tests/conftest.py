@@ -37,6 +37,15 @@ def market_template(postgres_server: PostgresServer) -> str:
     return postgres_server.make_template("template_market", prepare)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cold_tier(tmp_path_factory) -> Iterator[Path]:
+    """The cold tier of the tests: a folder of their own, never that of a home."""
+    folder = tmp_path_factory.mktemp("cold")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CANDLEVAULT_COLD_URL", str(folder))
+        yield folder
+
+
 @pytest.fixture
 def market_db(postgres_server: PostgresServer, market_template: str) -> Iterator[str]:
     """The URL of a migrated, empty market database of its own for one test."""

@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from candlevault import decimals
+
 PRICE = pa.decimal128(20, 8)
 AMOUNT = pa.decimal128(30, 8)
 
@@ -70,6 +72,23 @@ def same_values(left: pa.Table, right: pa.Table) -> np.ndarray:
     for name in VALUES:
         equal &= np.asarray(pc.equal(left[name], right[name])).astype(bool)
     return equal
+
+
+def canonical_text(table: pa.Table) -> bytes:
+    """The candles as text with one form per value: what fingerprints are made of.
+
+    A line per candle, `open_time` and VALUES joined by commas, decimals with eight places
+    and no exponent. The source is left out: it says where a candle came from, not what it is.
+    """
+    if table.num_rows == 0:
+        return b""
+    columns = [decimals.one_chunk(table["open_time"].cast(pa.string()))]
+    for name in VALUES:
+        decimal = pa.types.is_decimal(table[name].type)
+        column = decimals.plain_text(table[name]) if decimal else table[name].cast(pa.string())
+        columns.append(decimals.one_chunk(column))
+    lines = pc.binary_join_element_wise(*columns, ",")
+    return ("\n".join(lines.to_pylist()) + "\n").encode("ascii")
 
 
 def collapse(table: pa.Table) -> pa.Table:

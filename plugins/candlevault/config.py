@@ -40,6 +40,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Base URL of the venue's REST API.",
     ),
     Setting(
+        "CANDLEVAULT_BINANCE_FUTURES_URL",
+        "https://fapi.binance.com",
+        "Base URL of the venue's REST API for USDT-margined futures (market `um`).",
+    ),
+    Setting(
         "CANDLEVAULT_BINANCE_ARCHIVE_URL",
         "https://data.binance.vision",
         "Base URL of the venue's bulk archive.",
@@ -48,6 +53,18 @@ SETTINGS: tuple[Setting, ...] = (
         "CANDLEVAULT_BINANCE_LISTING_URL",
         "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision",
         "URL of the archive's S3 listing.",
+    ),
+    Setting(
+        "CANDLEVAULT_COLD_URL",
+        "",
+        "Where months that left the hot tables lie: a folder or fsspec URL; empty: `cold` in"
+        " `CANDLEVAULT_HOME`.",
+    ),
+    Setting(
+        "CANDLEVAULT_INBOX",
+        "",
+        "Folder that files for the DAG corrections are put into; empty: `inbox` in"
+        " `CANDLEVAULT_HOME`.",
     ),
     Setting("CANDLEVAULT_REQUESTS_AT_ONCE", "5", "Requests in flight per provider and process."),
     Setting(
@@ -99,14 +116,29 @@ class SeriesPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Extended:
+    """The extended universe: whether the DAG `universe` loads it, in which timeframes, since
+    when, and how many tasks share the work."""
+
+    enabled: bool
+    timeframes: tuple[str, ...]
+    start: datetime
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
 class Universe:
-    """The configured series, sorted, and the list of the five-minute sync."""
+    """The configured series, sorted, the list of the five-minute sync, the extended universe,
+    second sources to hold candles against, and the order of providers by class of assets."""
 
     market: str
     quote_asset: str
     symbols: tuple[str, ...]
     policies: tuple[SeriesPolicy, ...]
     market_sync_symbols: tuple[str, ...]
+    extended: Extended
+    second_sources: tuple[str, ...]
+    provider_priority: Mapping[str, tuple[str, ...]]
 
     def policy(self, series: Series) -> SeriesPolicy | None:
         """The policy of a configured series, or None."""
@@ -144,7 +176,19 @@ def universe() -> Universe:
 
 def _universe(raw: object, venue: str) -> Universe:
     root = _mapping(
-        raw, "universe", {"market", "quote_asset", "symbols", "timeframes", "market_sync"}
+        raw,
+        "universe",
+        {
+            "market",
+            "quote_asset",
+            "symbols",
+            "timeframes",
+            "market_sync",
+            "also",
+            "extended",
+            "second_sources",
+            "provider_priority",
+        },
     )
     market = root.get("market", "spot")
     if market not in MARKETS:
@@ -153,43 +197,110 @@ def _universe(raw: object, venue: str) -> Universe:
     if not isinstance(quote, str) or not re.fullmatch(r"[A-Z0-9]{2,10}", quote, re.ASCII):
         raise InvalidRequest("quote_asset", "must be 2 to 10 ASCII capitals and digits", quote)
     symbols = _symbols(root.get("symbols"), quote, "symbols")
-    frames = root.get("timeframes")
-    if not isinstance(frames, dict) or not frames:
-        raise InvalidRequest("timeframes", f"must map timeframes ({', '.join(TIMEFRAMES)})")
-    policies = []
-    for code, settings in frames.items():
-        timeframe = parse_timeframe(code, f"timeframes.{code}")
-        policy = _mapping(settings, f"timeframes.{code}", {"enabled", "start", "retention_months"})
-        enabled = policy.get("enabled", True)
-        if not isinstance(enabled, bool):
-            raise InvalidRequest(f"timeframes.{code}.enabled", "must be true or false", enabled)
-        if not enabled:
-            continue
-        months = policy.get("retention_months", 60)
-        if not isinstance(months, int) or isinstance(months, bool) or months < 1:
-            raise InvalidRequest(
-                f"timeframes.{code}.retention_months", "must be a whole number of 1 or more", months
-            )
-        start = policy.get("start")
-        if not isinstance(start, date) or isinstance(start, datetime):
-            raise InvalidRequest(f"timeframes.{code}.start", "must be a date (YYYY-MM-DD)", start)
-        begins = datetime(start.year, start.month, start.day, tzinfo=UTC)
-        policies += [
-            SeriesPolicy(Series(venue, market, symbol, timeframe), begins, months)
-            for symbol in symbols
-        ]
+    policies = _policies(root, venue, market, symbols, "")
+    for number, more in enumerate(_list(root.get("also", []), "also")):
+        where = f"also[{number}]"
+        given = _mapping(more, where, {"market", "symbols", "timeframes"})
+        other = given.get("market")
+        if other not in MARKETS or other == market:
+            known = ", ".join(name for name in MARKETS if name != market)
+            raise InvalidRequest(f"{where}.market", f"must be one of {known}", other)
+        names = _symbols(given.get("symbols"), quote, f"{where}.symbols")
+        policies += _policies(given, venue, other, names, f"{where}.")
     sync = _mapping(root.get("market_sync", {}), "market_sync", {"symbols"})
     return Universe(
         market=market,
         quote_asset=quote,
         symbols=symbols,
         policies=tuple(
-            sorted(policies, key=lambda p: (p.series.symbol, p.series.timeframe.step_ms))
+            sorted(
+                policies,
+                key=lambda p: (p.series.symbol, p.series.timeframe.step_ms, p.series.market),
+            )
         ),
         market_sync_symbols=_symbols(
             sync.get("symbols", list(symbols)), quote, "market_sync.symbols"
         ),
+        extended=_extended(root.get("extended", {})),
+        second_sources=_names(root.get("second_sources", ["coingecko"]), "second_sources"),
+        provider_priority={
+            str(asset_class): _names(order, f"provider_priority.{asset_class}")
+            for asset_class, order in _mapping(
+                root.get("provider_priority", {}), "provider_priority", ASSET_CLASSES
+            ).items()
+        },
     )
+
+
+def _policies(
+    given: Mapping[str, object], venue: str, market: str, symbols: tuple[str, ...], where: str
+) -> list[SeriesPolicy]:
+    """A policy for every symbol in every enabled timeframe of one market."""
+    frames = given.get("timeframes")
+    if not isinstance(frames, dict) or not frames:
+        raise InvalidRequest(f"{where}timeframes", f"must map timeframes ({', '.join(TIMEFRAMES)})")
+    policies = []
+    for code, settings in frames.items():
+        field = f"{where}timeframes.{code}"
+        timeframe = parse_timeframe(code, field)
+        policy = _mapping(settings, field, {"enabled", "start", "retention_months"})
+        enabled = policy.get("enabled", True)
+        if not isinstance(enabled, bool):
+            raise InvalidRequest(f"{field}.enabled", "must be true or false", enabled)
+        if not enabled:
+            continue
+        months = policy.get("retention_months", 60)
+        if not isinstance(months, int) or isinstance(months, bool) or months < 1:
+            raise InvalidRequest(
+                f"{field}.retention_months", "must be a whole number of 1 or more", months
+            )
+        begins = _day(policy.get("start"), f"{field}.start")
+        policies += [
+            SeriesPolicy(Series(venue, market, symbol, timeframe), begins, months)
+            for symbol in symbols
+        ]
+    return policies
+
+
+def _list(value: object, field: str) -> list:
+    if not isinstance(value, list):
+        raise InvalidRequest(field, "must be a list", value)
+    return value
+
+
+ASSET_CLASSES = {"crypto", "stocks", "forex"}
+
+
+def _extended(value: object) -> Extended:
+    given = _mapping(value, "extended", {"enabled", "timeframes", "start", "groups"})
+    enabled = given.get("enabled", False)
+    if not isinstance(enabled, bool):
+        raise InvalidRequest("extended.enabled", "must be true or false", enabled)
+    codes = _names(given.get("timeframes", ["1d"]), "extended.timeframes")
+    for code in codes:
+        parse_timeframe(code, "extended.timeframes")
+    groups = given.get("groups", 4)
+    if not isinstance(groups, int) or isinstance(groups, bool) or not 1 <= groups <= 32:
+        raise InvalidRequest("extended.groups", "must be a whole number from 1 to 32", groups)
+    start = _day(given.get("start", date(2020, 1, 1)), "extended.start")
+    return Extended(enabled, codes, start, groups)
+
+
+def _day(value: object, field: str) -> datetime:
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise InvalidRequest(field, "must be a date (YYYY-MM-DD)", value)
+    return datetime(value.year, value.month, value.day, tzinfo=UTC)
+
+
+def _names(value: object, field: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or len(set(map(str, value))) != len(value):
+        raise InvalidRequest(field, "must be a list of different names", value)
+    for name in value:
+        if not isinstance(name, str) or not re.fullmatch(
+            r"[a-z0-9][a-z0-9_]{0,31}", name, re.ASCII
+        ):
+            raise InvalidRequest(field, "must hold lower-case names", name)
+    return tuple(value)
 
 
 def _mapping(value: object, field: str, known: set[str]) -> dict:

@@ -10,6 +10,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 INCLUDE = PROJECT / "include"
 UNIVERSE = INCLUDE / "universe.yaml"
+INSTRUMENTS = INCLUDE / "instruments.yaml"
 MIGRATIONS = INCLUDE / "sql" / "migrations"
 QUERIES = INCLUDE / "sql" / "queries"
 SQL_TESTS = INCLUDE / "sql" / "tests"

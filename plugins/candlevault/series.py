@@ -12,8 +12,9 @@ from candlevault.timeframe import parse as parse_timeframe
 SYMBOL_PATTERN = r"^[A-Z0-9]{2,20}$"
 """Canonical symbols: ASCII capitals and digits. Used with fullmatch and in JSON schemas."""
 
-MARKETS = ("spot", "um")
-"""`spot`, and `um` for USDT-margined perpetual futures."""
+MARKETS = ("spot", "um", "crypto", "stocks", "forex")
+"""`spot`; `um` for USDT-margined perpetual futures; and, for sources that quote no market of
+their own (aggregators, brokers), the class of what they quote."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

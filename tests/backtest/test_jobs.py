@@ -129,7 +129,7 @@ def test_lost_candles_are_named_with_the_way_to_load_them(connect, venue):
         },
         default_venue="binance",
     )
-    with pytest.raises(DataMissing, match=r"all candles .*initial_load"):
+    with pytest.raises(DataMissing, match=r"24 candles .*initial_load"):
         jobs.gather(connect, "lost", request, lambda series, window: None)
     held = record(connect, "lost")
     assert held.status == "failed"

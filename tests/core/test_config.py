@@ -57,6 +57,19 @@ def test_universe_is_every_symbol_in_every_enabled_timeframe_sorted(tmp_path):
     assert universe.policy(parse("binance", "spot", "BTCUSDT", "1m")) is None
 
 
+def test_series_of_another_market_have_policies_of_their_own(tmp_path):
+    also = {
+        "market": "um",
+        "symbols": ["BTC"],
+        "timeframes": {"1h": {"start": date(2022, 1, 1), "retention_months": 6}},
+    }
+    universe = load_universe(written(tmp_path, GOOD | {"also": [also]}), venue="binance")
+    assert "BTCUSDT__1h__um" in [p.series.slug for p in universe.policies]
+    policy = universe.policy(parse("binance", "um", "BTCUSDT", "1h"))
+    assert (policy.start, policy.retention_months) == (datetime(2022, 1, 1, tzinfo=UTC), 6)
+    assert universe.market == "spot"
+
+
 def test_universe_without_optional_keys_takes_defaults(tmp_path):
     raw = {"symbols": ["BTC"], "timeframes": {"1d": {"start": date(2020, 1, 1)}}}
     universe = load_universe(written(tmp_path, raw), venue="binance")
@@ -93,6 +106,19 @@ def test_universe_without_optional_keys_takes_defaults(tmp_path):
         ("timeframes.1h.retention_months", 1.5, r"timeframes\.1h\.retention_months: must be"),
         ("timeframes.1h.retention_months", True, r"timeframes\.1h\.retention_months: must be"),
         ("timeframes.1h.retention_months", "12", r"timeframes\.1h\.retention_months: must be"),
+        ("also", {"market": "um"}, "also: must be a list"),
+        ("also", [{"market": "spot"}], r"also\[0\]\.market: must be one of um"),
+        ("also", [{"market": "um", "symbols": []}], r"also\[0\]\.symbols: must be a list"),
+        ("also", [{"market": "um", "symbols": ["BTC"]}], r"also\[0\]\.timeframes: must map"),
+        ("extended", {"enabled": "yes"}, r"extended\.enabled: must be true or false"),
+        ("extended", {"timeframes": ["2h"]}, r"extended\.timeframes: must be one of"),
+        ("extended", {"groups": 0}, r"extended\.groups: must be a whole number"),
+        ("extended", {"start": "2020"}, r"extended\.start: must be a date"),
+        ("second_sources", "kraken", "second_sources: must be a list"),
+        ("second_sources", ["kraken", "kraken"], "second_sources: must be a list of different"),
+        ("second_sources", ["Kraken!"], "second_sources: must hold lower-case"),
+        ("provider_priority", {"bonds": ["x"]}, r"provider_priority\.bonds: unknown key"),
+        ("provider_priority", {"forex": []}, r"provider_priority\.forex: must be a list"),
         ("market_sync", ["BTC"], "market_sync: must be a mapping"),
         ("market_sync.symbol", ["BTC"], r"market_sync\.symbol: unknown key"),
         ("market_sync.symbols", [], r"market_sync\.symbols: must be a list"),

@@ -11,7 +11,7 @@ from candlevault import paths
 
 CORE = (
     "errors", "timeframe", "windows", "series", "instruments", "provenance", "candles", "config",
-    "paths",
+    "paths", "decimals", "identities", "leveraged",
 )  # fmt: skip
 BLOCKED = ("airflow", "fastapi", "great_expectations", "psycopg", "httpx", "pandas")
 IMPORT = """

@@ -18,6 +18,7 @@ ALLOWED = {
     "orchestration": {"providers", "storage", "quality", "ingest", "backtest"},
     "simulator": set(),
     "local": {"storage"},
+    "export": {"storage"},
 }
 """What each room may import besides itself and the core."""
 

@@ -17,6 +17,12 @@ COLLECTIVE = {
     "market_sync",
     "backtest",
     "reconcile_backtests",
+    "corrections",
+    "restatement_radar",
+    "monthly_consolidation",
+    "cross_validation",
+    "universe",
+    "load_by_priority",
 }
 
 
@@ -66,6 +72,23 @@ def test_schedules_are_at_their_hour_and_staggered(dag_bag, kind, hour, day, wee
         assert rest == [hour, day, "*", weekday]
         minutes.add(minute)
     assert len(minutes) >= 10
+
+
+def test_what_questions_the_store_has_a_time_of_its_own(dag_bag):
+    times = {
+        "universe": "30 0 * * *",
+        "restatement_radar": "0 5 * * 1",
+        "monthly_consolidation": "0 5 2 * *",
+        "cross_validation": "0 6 * * 6",
+        "corrections": None,
+        "load_by_priority": None,
+    }
+    assert {dag_id: dag_bag.dags[dag_id].schedule for dag_id in times} == times
+
+
+def test_a_correction_tells_its_impact(dag_bag):
+    dag = dag_bag.dags["corrections"]
+    assert dag.task_dict["apply"].downstream_task_ids == {"impact"}
 
 
 def test_loads_update_the_asset_of_their_series(dag_bag):

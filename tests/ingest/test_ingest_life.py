@@ -143,7 +143,7 @@ def test_an_instrument_that_trades_again_is_asked_for_what_was_after_its_end(
     assert report.lost == 0
     assert [row["open_time"] for row in store.read(YEAR)] == times[: len(store.read(YEAR))]
     assert store.read(YEAR)[-1]["open_time"] == YEAR.end_ms - HOUR
-    assert life(store) == [("after_end", ENDED, again)]
+    assert life(store) == [("pause", ENDED, again)]
     assert lifetime(store) == (None, None)
 
 

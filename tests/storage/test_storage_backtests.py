@@ -6,8 +6,10 @@ import pytest
 
 from candlevault.errors import StorageError
 from candlevault.storage import backtests
-from candlevault.storage.backtests import Outcome
+from candlevault.storage.backtests import Outcome, Read
 from candlevault.storage.database import Connect, connector
+from tests.support.candles import window
+from tests.support.market import Store
 
 TRADE = {
     "side": "long",
@@ -33,13 +35,14 @@ OUTCOME = Outcome(
     versions={"engine": "1"},
     data_summary={"rows": 3},
     data_fingerprint="f" * 64,
-    data_revision=1,
+    reads=[Read(1, window("2023-11-14", "2023-11-15"), 7)],
     result_hash="a" * 64,
 )
 
 
 @pytest.fixture
 def connect(market_db) -> Connect:
+    Store(market_db, "BTCUSDT")
     return connector(market_db)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from candlevault.errors import ConfigurationError, InvalidRequest
 from candlevault.instruments import InstrumentFacts
-from candlevault.storage import series_registry, settings
+from candlevault.storage import instruments, series_registry, settings
 from candlevault.storage.database import connector
 from tests.support.candles import series
 from tests.support.market import Store, new_symbol, span
@@ -84,15 +84,15 @@ def moment(day: int) -> datetime:
 
 
 def test_the_latest_first_candle_and_the_earliest_end_of_all_series_are_the_life(store):
-    record = series_registry.record_life
-    record(store.connect, store.stored, moment(5), None)
-    record(store.connect, store.stored, moment(3), moment(20))
-    record(store.connect, store.stored, None, moment(25))
+    record = instruments.record_life
+    record(store.connect, store.stored.series_id, moment(5), None)
+    record(store.connect, store.stored.series_id, moment(3), moment(20))
+    record(store.connect, store.stored.series_id, None, moment(25))
     assert instrument(store, "listed_time, ended_time") == (moment(5), moment(20))
 
 
 def test_an_instrument_that_trades_again_has_no_end(store):
-    series_registry.record_life(store.connect, store.stored, None, moment(20))
+    instruments.record_life(store.connect, store.stored.series_id, None, moment(20))
     series_registry.register(store.connect, store.series, facts(store.series.symbol, "BREAK"))
     assert instrument(store, "ended_time") == (moment(20),)
     series_registry.register(store.connect, store.series, facts(store.series.symbol))

@@ -26,11 +26,13 @@ from candlevault.ingest.load import LoadReport, Market, load
 from candlevault.instruments import InstrumentFacts
 from candlevault.provenance import Fetch, Rejected
 from candlevault.providers.binance_archive import BinanceArchive
+from candlevault.providers.binance_dialects import dialect_of
 from candlevault.providers.binance_rest import BinanceRest
 from candlevault.providers.http import HttpClient
 from candlevault.providers.registry import BinanceVenue
 from candlevault.series import parse
 from candlevault.simulator import Exchange, build_exchange, running
+from candlevault.simulator.data import FOLDERS
 from candlevault.storage import candle_reads, ledger, series_registry
 from candlevault.storage.database import connector
 from candlevault.storage.publish import Batch, NewAbsence, Published, publish
@@ -215,6 +217,7 @@ class ReplayFiles:
         open_times: Iterable[int],
         code: str = "1h",
         changes: dict[int, dict[str, object]] | None = None,
+        market: str = "spot",
     ) -> None:
         """The hand-made candles at `open_times` as the whole series of `symbol`."""
         step_ms = timeframe.parse(code).step_ms
@@ -227,15 +230,17 @@ class ReplayFiles:
                 f"{row['trades_count']},{row['taker_buy_base_volume']:.8f},"
                 f"{row['taker_buy_quote_volume']:.8f}"
             )
-        path = self.root / "spot" / symbol / f"{code}.csv.gz"
+        path = self.root / FOLDERS[market] / symbol / f"{code}.csv.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress("\n".join([*lines, ""]).encode(), 1))
 
-    def end(self, symbol: str, moment: str) -> None:
-        """Say in the manifest that the instrument ended then."""
+    def end(
+        self, symbol: str, moment: str, market: str = "spot", *, forgotten: bool = False
+    ) -> None:
+        """Say in the manifest that the instrument ended then, and whether REST forgot it."""
         path = self.root / "manifest.json"
         entries = json.loads(path.read_text()) if path.exists() else {}
-        entries[f"spot/{symbol}"] = {"ended": moment}
+        entries[f"{FOLDERS[market]}/{symbol}"] = {"ended": moment, "forgotten": forgotten}
         path.write_text(json.dumps(entries))
 
 
@@ -289,18 +294,20 @@ def client(name: str = "test", sleep: Callable[[float], None] = no_sleep, **opti
     return HttpClient(name, **({"sleep": sleep, "timeout_s": 10} | options))
 
 
-def venue_at(base_url: str, **options) -> BinanceVenue:
+def venue_at(base_url: str, market: str = "spot", **options) -> BinanceVenue:
     """The venue's adapters, pointed at a simulator."""
+    dialect = dialect_of(market)
+    archive, rest = (dialect.provider_name("binance", kind) for kind in ("archive", "rest"))
     return BinanceVenue(
         venue="binance",
-        market="spot",
+        market=market,
         archive=BinanceArchive(
             f"{base_url}/archive",
             f"{base_url}/archive-listing",
-            "binance_archive",
-            client("binance_archive", **options),
+            archive,
+            client(archive, **options),
         ),
-        rest=BinanceRest(base_url, "binance_rest", client("binance_rest", **options)),
+        rest=BinanceRest(base_url, rest, client(rest, **options), dialect=dialect),
     )
 
 

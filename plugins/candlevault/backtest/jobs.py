@@ -10,16 +10,19 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from candlevault import decimals
 from candlevault.backtest import payload as payloads
+from candlevault.backtest import reading
 from candlevault.backtest import result as results
 from candlevault.backtest.frame import build_frame
+from candlevault.backtest.reading import Gathered
 from candlevault.errors import CandlevaultError, DataMissing, InvalidRequest, UnknownSymbol
 from candlevault.providers.contract import Venue
 from candlevault.series import Series
-from candlevault.storage import backtests, candle_reads, series_registry
+from candlevault.storage import backtests
 from candlevault.storage.database import Connect
 from candlevault.timeframe import from_ms
-from candlevault.windows import Account, Window, aligned
+from candlevault.windows import Window
 
 Fetch = Callable[[Series, Window], object]
 """Loads what is missing of a window of a series; waits for others who load it."""
@@ -51,6 +54,7 @@ def accept(
             raise InvalidRequest("data.as_of", "must not lie in the future", as_of.isoformat())
         request = payloads.parse(conf, now=now, default_venue=default_venue)
         _refuse_unknown(venue, request)
+        reading.refuse_crossing(connect, request)
     except InvalidRequest as error:
         backtests.fail(connect, dag_run_id, str(error), error.field)
         raise
@@ -69,24 +73,26 @@ def accept(
 
 def gather(
     connect: Connect, dag_run_id: str, request: payloads.BacktestRequest, fetch: Fetch
-) -> Account:
+) -> Gathered:
     """Make sure that every candle of the window is stored or known absent.
 
     Interior gaps count like missing ends. Raises DataMissing, naming the windows and how to
     load them, after the record was ended as failed.
     """
     try:
-        account = _account(connect, request)
-        if account is None or len(account.lost):
+        account = reading.gathered(connect, request)
+        if account.lost:
             backtests.advance(connect, dag_run_id, "fetching_data")
             fetch(request.series, request.window)
-            account = _account(connect, request)
-        if account is None or len(account.lost):
+            account = reading.gathered(connect, request)
+        if account.lost:
             raise DataMissing(_missing(request, account))
-        if not len(account.stored):
+        if not account.stored:
             raise DataMissing(
                 f"{request.series}: the venue published no candle in {request.window}"
             )
+        # Only now is it known for sure when the instruments lived.
+        reading.refuse_crossing(connect, request)
     except CandlevaultError as error:
         _told(connect, dag_run_id, error)
         raise
@@ -106,23 +112,13 @@ def execute(
     if stored_before is not None:
         return stored_before
     try:
-        stored = series_registry.get(connect, request.series)
-        backtests.advance(connect, dag_run_id, "running", stored.series_id)
-        window = aligned(request.window, request.series.timeframe)
-        assert window is not None
-        with connect() as connection:
-            revision = (
-                candle_reads.current_revision(connection, stored)
-                if request.data.as_of is None
-                else candle_reads.revision_at(connection, stored, request.data.as_of)
-            )
-            table = candle_reads.read(connection, stored, window, revision)
-            absences = candle_reads.absences(connection, stored, window, revision)
-            fingerprint = candle_reads.fingerprint(connection, stored, window, revision)
+        backtests.advance(connect, dag_run_id, "running")
+        data = reading.read(connect, request)
+        table = data.table
         columns = {
             name: table[name].to_numpy(zero_copy_only=False)
             if name == "open_time"
-            else table[name].cast("float64").to_numpy()
+            else decimals.floats(table[name])
             for name in ("open_time", "open", "high", "low", "close", "volume")
         }
         frame = build_frame(
@@ -130,16 +126,16 @@ def execute(
             request.window,
             columns,
             absent=request.data.absent,
-            absences=[absence.window for absence in absences],
+            absences=[absence.window for absence in data.absences],
         )
-        result = results.run(request, frame, data_version=fingerprint)
+        result = results.run(request, frame, data_version=data.fingerprint)
         outcome = backtests.Outcome(
             trades=[dataclasses.asdict(trade) for trade in result.trades],
             metrics=result.metrics.as_dict(),
             versions=result.versions,
             data_summary=result.data,
-            data_fingerprint=fingerprint,
-            data_revision=revision,
+            data_fingerprint=data.fingerprint,
+            reads=data.reads,
             result_hash=results.result_hash(result),
         )
         backtest_id = backtests.complete(connect, dag_run_id, outcome)
@@ -149,22 +145,13 @@ def execute(
     return {
         "backtest_id": backtest_id,
         "result_hash": outcome.result_hash,
-        "data_fingerprint": fingerprint,
+        "data_fingerprint": data.fingerprint,
         **outcome.metrics,
     }
 
 
-def _account(connect: Connect, request: payloads.BacktestRequest) -> Account | None:
-    with connect() as connection:
-        stored = series_registry.find(connection, request.series)
-        if stored is None:
-            return None
-        return candle_reads.account(connection, stored, request.window)
-
-
-def _missing(request: payloads.BacktestRequest, account: Account | None) -> str:
-    lost = [request.window] if account is None else account.lost_windows
-    count = "all" if account is None else f"{len(account.lost)}"
+def _missing(request: payloads.BacktestRequest, account: Gathered) -> str:
+    lost, count = account.lost_windows, account.lost
     shown = ", ".join(str(window) for window in lost[:5]) + (", …" if len(lost) > 5 else "")
     start, end = lost[0].start, lost[-1].end
     return (

@@ -177,6 +177,13 @@ def _data() -> dict:
                 "default": ABSENT_MODES[0],
                 "examples": [ABSENT_MODES[0]],
             },
+            "across_identities": {
+                "type": "boolean",
+                "title": "Across instruments",
+                "description": "Allow a window over two instruments that had the same symbol.",
+                "default": False,
+                "examples": [False],
+            },
         },
         "additionalProperties": False,
         "default": {"as_of": None, "absent": ABSENT_MODES[0]},
@@ -217,9 +224,7 @@ PAYLOAD_PROPERTIES: dict[str, dict] = {
         "description": "Length of one candle.",
         "examples": ["1h", "1d"],
     },
-    "start_time": _time(
-        "Start", "First instant of the window, inclusive.", "2023-01-01T00:00:00Z"
-    ),
+    "start_time": _time("Start", "First instant of the window, inclusive.", "2023-01-01T00:00:00Z"),
     "end_time": _time("End", "End of the window, exclusive.", "2024-01-01T00:00:00Z"),
     "strategy": _strategy(),
     "initial_capital": {
@@ -291,10 +296,12 @@ class StrategyChoice:
 
 @dataclass(frozen=True, slots=True)
 class DataChoice:
-    """`as_of` (aware UTC, None for now) and the absent mode."""
+    """`as_of` (aware UTC, None for now), the absent mode, and whether the window may lie over
+    two instruments of the same symbol."""
 
     as_of: datetime | None = None
     absent: str = ABSENT_MODES[0]
+    across_identities: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +373,7 @@ def parse(
             take_profit_pct=risk["take_profit_pct"],
             trailing_stop_pct=risk["trailing_stop_pct"],
         ),
-        data=DataChoice(as_of=as_of, absent=values["data"]["absent"]),
+        data=DataChoice(as_of, values["data"]["absent"], values["data"]["across_identities"]),
     )
 
 
@@ -396,6 +403,7 @@ def canonical(request: BacktestRequest) -> dict:
         "data": {
             "as_of": None if data.as_of is None else _text(data.as_of),
             "absent": data.absent,
+            **({"across_identities": True} if data.across_identities else {}),
         },
     }
 

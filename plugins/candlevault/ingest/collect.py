@@ -1,13 +1,16 @@
 """One batch: ask the providers, judge what came, find evidence for what did not.
 
 The first provider is asked for everything wanted, the second for what is still missing,
-with one neighbour on each side. Where both have a candle and differ, REST is right: it is
-what the venue answers today, and archive files are known to be wrong at times. The
-archive's row is kept in quarantine.
+with one neighbour on each side. An archive file that differs from what is stored is not
+believed before REST was asked as well, and where REST is silent the daily file. Where they
+differ, REST is right, then the daily file, then the monthly one: REST is what the venue
+answers today, and monthly files are known to be wrong at times. The row that lost is kept
+in quarantine, and the disagreement is recorded.
 
-An open_time becomes known absent only when the archive's file and REST's answer both cover
-it, neither has it, and REST returned the candles before and after it: those next to the
-hole, or, where the hole goes on beyond what was asked for, the nearest ones that REST has.
+An open_time becomes known absent only when every witness (the archive's file and REST's
+answer, for a venue that has both) covers it, none has it, and the candles before and after
+it were returned: those next to the hole, or, where the hole goes on beyond what was asked
+for, the nearest ones that REST has.
 """
 
 from __future__ import annotations
@@ -21,20 +24,25 @@ import pyarrow as pa
 from candlevault import candles, windows
 from candlevault.errors import GeoBlocked, ProviderError, RateLimited, UnknownSymbol
 from candlevault.provenance import Fetch, Rejected
-from candlevault.providers.contract import CandleProvider, Evidence, Page, Problem, Venue
+from candlevault.providers.contract import Answer, Evidence, Page, Problem, Venue
 from candlevault.quality.judge import Judged
 from candlevault.series import Series
+from candlevault.storage.discrepancies import Disagreement
 from candlevault.storage.publish import NewAbsence
 from candlevault.windows import Window
 
 ARCHIVE_FIRST = ("archive", "rest")
 REST_FIRST = ("rest", "archive")
+DAILY_FIRST = ("daily", "rest")
 ARCHIVE_ONLY = ("archive",)
 """For symbols that the venue itself does not answer for any more."""
+
+_A_DAY_MS = 86_400_000
 
 # A REST page: holes closer together than this are asked for in one call.
 _COALESCE = 1000
 
+Question = Callable[[Series, Window, int], Answer]
 Judge = Callable[[pa.Table, list[Fetch], Series, Window, int], Judged]
 
 
@@ -42,15 +50,18 @@ Judge = Callable[[pa.Table, list[Fetch], Series, Window, int], Judged]
 class Collected:
     """What a batch brought; `candles.source` counts in `fetches`.
 
-    `unanswered` are the problems that a later try may not meet and that left candles lost.
+    `unanswered` are the problems that a later try may not meet and that left candles lost;
+    `repeated` the open times of candles that one provider sent more than once, identical.
     """
 
     candles: pa.Table
     fetches: list[Fetch]
     absences: list[NewAbsence]
     rejected: list[Rejected]
+    disagreements: list[Disagreement]
     problems: list[Problem]
     unanswered: list[Problem]
+    repeated: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -68,45 +79,100 @@ class _Reply:
 
 
 class Collector:
-    """Collects one batch of one series."""
+    """Collects one batch of one series.
 
-    def __init__(self, venue: Venue, series: Series, closed_before_ms: int, judge: Judge) -> None:
+    `refused` is set for a symbol that the venue does not answer for any more: what it said,
+    and when. The archive is then the only witness.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        series: Series,
+        closed_before_ms: int,
+        judge: Judge,
+        refused: dict[str, str] | None = None,
+    ) -> None:
         self._venue = venue
         self._series = series
         self._closed_before_ms = closed_before_ms
         self._judge = judge
+        self._refused = refused
+        self._witnesses = venue.witnesses if refused is None else ("archive",)
         self._fetches: list[Fetch] = []
         self._rejected: list[Rejected] = []
+        self._disagreements: list[Disagreement] = []
         self._problems: list[Problem] = []
+        self._repeated: list[int] = []
 
-    def collect(self, wanted: list[Window], order: tuple[str, ...] = ARCHIVE_FIRST) -> Collected:
+    def collect(
+        self,
+        wanted: list[Window],
+        order: tuple[str, ...] = ARCHIVE_FIRST,
+        held: pa.Table | None = None,
+    ) -> Collected:
         """The candles of `wanted` and evidence for those that were never published.
 
-        Raises UnknownSymbol, GeoBlocked and RateLimited; any other failure leaves its part
-        of the window missing and is told in `problems`.
+        `held` are stored candles that the archive is not believed against without asking
+        further. Raises UnknownSymbol, GeoBlocked and RateLimited; any other failure leaves
+        its part of the window missing and is told in `problems`.
         """
         timeframe = self._series.timeframe
         horizon = timeframe.floor(self._closed_before_ms)
         limit = Window(0, horizon)
         asked = [part for w in wanted if (part := w.intersection(limit)) is not None]
         expected = windows.open_times_of(asked, timeframe)
-        replies = {name: _Reply() for name in order}
+        replies = {name: _Reply() for name in ("rest", "daily", "archive")}
         missing = self._joined(asked)
         for name in order:
-            provider: CandleProvider | None = getattr(self._venue, name)
-            if provider is not None and missing:
-                replies[name] = self._ask(provider, missing)
+            question = self._question(name)
+            if question is not None and missing:
+                replies[name] = self._ask(question, missing)
             have = np.concatenate([candles.open_times(r.candles) for r in replies.values()])
             absent_yet = np.setdiff1d(expected, have)
+            if held is not None and name != "rest":
+                contested = _differing(replies[name].candles, held)
+                contested = np.intersect1d(contested, expected)
+                absent_yet = np.union1d(absent_yet, contested)
             missing = self._padded(windows.runs(absent_yet, timeframe), limit)
-        archive, rest = replies.get("archive", _Reply()), replies.get("rest", _Reply())
-        table = self._combine(archive.candles, rest.candles)
+        if held is not None and self._venue.archive is not None and "daily" not in order:
+            replies["daily"] = self._ask_daily(replies, held, expected)
+        table = self._combine(replies)
         table = candles.take(table, np.isin(candles.open_times(table), expected))
         lacking = np.setdiff1d(expected, candles.open_times(table))
-        absences = self._absences(lacking, archive, rest)
+        absences = self._absences(lacking, replies["archive"], replies["rest"])
         explained = windows.open_times_of([a.window for a in absences], timeframe)
         unanswered = self._unanswered(np.setdiff1d(lacking, explained))
-        return Collected(table, self._fetches, absences, self._rejected, self._problems, unanswered)
+        return Collected(
+            table,
+            self._fetches,
+            absences,
+            self._rejected,
+            self._disagreements,
+            self._problems,
+            unanswered,
+            tuple(self._repeated),
+        )
+
+    def _question(self, name: str) -> Question | None:
+        """What to ask of a provider of the order, None where the venue has none such."""
+        if name == "rest":
+            return self._venue.rest.candles
+        archive = self._venue.archive
+        if archive is None:
+            return None
+        return archive.daily if name == "daily" else archive.candles
+
+    def _ask_daily(
+        self, replies: dict[str, _Reply], held: pa.Table, expected: np.ndarray
+    ) -> _Reply:
+        """The daily files' word on what the archive contests and REST does not answer."""
+        contested = _differing(replies["archive"].candles, held)
+        contested = np.setdiff1d(
+            np.intersect1d(contested, expected), candles.open_times(replies["rest"].candles)
+        )
+        parts = windows.runs(contested, self._series.timeframe)
+        return self._ask(self._venue.archive.daily, parts) if parts else _Reply()
 
     def _unanswered(self, lost: np.ndarray) -> list[Problem]:
         """The problems that may pass and kept a lost candle from being asked for."""
@@ -137,10 +203,10 @@ class Collector:
                 joined.append(part)
         return joined
 
-    def _ask(self, provider: CandleProvider, parts: list[Window]) -> _Reply:
+    def _ask(self, question: Question, parts: list[Window]) -> _Reply:
         pages: list[Page] = []
         for part in parts:
-            answer = provider.candles(self._series, part, self._closed_before_ms)
+            answer = question(self._series, part, self._closed_before_ms)
             pages += answer.pages
             self._problems += answer.problems
         tables = []
@@ -156,66 +222,108 @@ class Collector:
             hull = Window(parts[0].start_ms, parts[-1].end_ms)
             judged = self._judge(table, self._fetches, self._series, hull, self._closed_before_ms)
             self._rejected += judged.rejected
+            self._repeated += judged.repeated
             table = judged.accepted
         return _Reply(table, pages, sent)
 
-    def _combine(self, archive: pa.Table, rest: pa.Table) -> pa.Table:
-        archive_times, rest_times = candles.open_times(archive), candles.open_times(rest)
-        _, in_archive, in_rest = np.intersect1d(
-            archive_times, rest_times, assume_unique=True, return_indices=True
+    def _combine(self, replies: dict[str, _Reply]) -> pa.Table:
+        """One candle per open_time, by the authority of who sent it: the order of `replies`."""
+        table = candles.empty()
+        for reply in replies.values():
+            table = self._joined_tables(table, reply.candles)
+        return candles.collapse(table)
+
+    def _joined_tables(self, right: pa.Table, other: pa.Table) -> pa.Table:
+        """Both, and `right` where they differ; what lost is recorded."""
+        _, in_right, in_other = np.intersect1d(
+            candles.open_times(right),
+            candles.open_times(other),
+            assume_unique=True,
+            return_indices=True,
         )
-        ours, theirs = candles.take(archive, in_archive), candles.take(rest, in_rest)
-        same = candles.same_values(ours, theirs)
-        for record in candles.take(ours, ~same).to_pylist():
-            source = record.pop("source")
-            self._rejected.append(
-                Rejected(
-                    open_time_ms=record["open_time"],
-                    reasons=("archive_disagrees_with_rest",),
-                    row={name: str(value) for name, value in record.items()},
-                    url=self._fetches[source].url,
-                )
-            )
+        winners, losers = candles.take(right, in_right), candles.take(other, in_other)
+        same = candles.same_values(winners, losers)
+        for winner, loser in zip(
+            candles.take(winners, ~same).to_pylist(),
+            candles.take(losers, ~same).to_pylist(),
+            strict=True,
+        ):
+            self._disagreed(winner, loser)
         # Where both agree the archive's row is kept: its file has a checksum.
-        keep_rest = np.ones(rest.num_rows, dtype=bool)
-        keep_rest[in_rest[same]] = False
-        keep_archive = np.ones(archive.num_rows, dtype=bool)
-        keep_archive[in_archive[~same]] = False
-        return candles.collapse(
-            candles.concat([candles.take(archive, keep_archive), candles.take(rest, keep_rest)])
+        keep_right = np.ones(right.num_rows, dtype=bool)
+        keep_right[in_right[same]] = False
+        keep_other = np.ones(other.num_rows, dtype=bool)
+        keep_other[in_other[~same]] = False
+        return candles.concat([candles.take(right, keep_right), candles.take(other, keep_other)])
+
+    def _disagreed(self, winner: dict, loser: dict) -> None:
+        won, lost = self._fetches[winner.pop("source")], self._fetches[loser.pop("source")]
+        said = "rest" if self._of_rest(won) else "daily_file"
+        self._rejected.append(
+            Rejected(
+                open_time_ms=loser["open_time"],
+                reasons=(f"archive_disagrees_with_{said}",),
+                row={name: str(value) for name, value in loser.items()},
+                url=lost.url,
+            )
         )
+        self._disagreements += [
+            Disagreement(
+                open_time_ms=winner["open_time"],
+                other=lost.url.rsplit("/", 1)[-1],
+                field=name,
+                ours=winner[name],
+                theirs=loser[name],
+                explanation=f"{lost.url} differs from {won.url}, which is right by rule:"
+                " REST, then daily files, then monthly ones",
+            )
+            for name in candles.VALUES
+            if winner[name] != loser[name]
+        ]
+
+    def _of_rest(self, fetch: Fetch) -> bool:
+        return fetch.provider == self._venue.rest.name
 
     def _absences(self, lacking: np.ndarray, archive: _Reply, rest: _Reply) -> list[NewAbsence]:
         timeframe = self._series.timeframe
         sent = np.union1d(archive.sent, rest.sent)
         # A row that came but was refused is not an absence.
         silent = np.setdiff1d(lacking, sent)
-        both = [
-            part
-            for a in archive.covers
-            for r in rest.covers
-            if (part := a.intersection(r)) is not None
-        ]
-        silent = np.intersect1d(silent, windows.open_times_of(both, timeframe))
+        replies = {"archive": archive, "rest": rest}
+        for witness in self._witnesses:
+            covered = windows.open_times_of(replies[witness].covers, timeframe)
+            silent = np.intersect1d(silent, covered)
         found = []
         for run in windows.runs(silent, timeframe):
-            neighbours, nearest = self._neighbours(run, rest.sent)
+            neighbours, nearest = self._neighbours(run, sent if self._refused else rest.sent)
             if None in neighbours:
                 continue
-            evidence = {
-                "neighbours_ms": neighbours,
-                "archive": _answers(archive.pages, run),
-                "rest": _answers(rest.pages, run) + [_proof(seen.fetch) for seen in nearest],
-            }
-            found.append(NewAbsence(run, "not_published", evidence))
+            evidence: dict[str, object] = {"neighbours_ms": neighbours}
+            for witness in self._witnesses:
+                evidence[witness] = _answers(replies[witness].pages, run)
+            if self._refused is not None:
+                evidence["rest"] = [self._refused]
+            elif nearest:
+                evidence["rest"] = [*evidence["rest"], *(_proof(n.fetch) for n in nearest)]
+            found.append(NewAbsence(run, self._reason(run), evidence))
         return found
 
+    def _reason(self, run: Window) -> str:
+        """A hole that holds a whole UTC day is the instrument's pause; outages of the venue
+        were shorter."""
+        first_day = -(-run.start_ms // _A_DAY_MS) * _A_DAY_MS
+        finer = self._series.timeframe.step_ms < _A_DAY_MS
+        return "pause" if finer and first_day + _A_DAY_MS <= run.end_ms else "not_published"
+
     def _neighbours(self, run: Window, sent: np.ndarray) -> tuple[list[int | None], list[Evidence]]:
-        """REST's candles before and after a run, None where it has none, and what showed
+        """The candles before and after a run, None where there is none, and what showed
         those that do not lie next to it."""
         before: int | None = run.start_ms - self._series.timeframe.step_ms
         after: int | None = run.end_ms
         nearest: list[Evidence] = []
+        if self._refused is not None or not self._venue.knows_life:
+            # Nobody can be asked for the nearest ones: they must lie next to the hole.
+            return [n if np.isin(n, sent) else None for n in (before, after)], nearest
         try:
             if not np.isin(before, sent):
                 nearest.append(self._venue.last_candle(self._series, run.start_ms))
@@ -230,6 +338,15 @@ class Collector:
             return [None, None], []
         self._fetches += [seen.fetch for seen in nearest]
         return [before, after], nearest
+
+
+def _differing(table: pa.Table, held: pa.Table) -> np.ndarray:
+    """Open times of `table` whose values differ from those held."""
+    _, ours, theirs = np.intersect1d(
+        candles.open_times(table), candles.open_times(held), return_indices=True
+    )
+    part = candles.take(table, ours)
+    return candles.open_times(part)[~candles.same_values(part, candles.take(held, theirs))]
 
 
 def _answers(pages: list[Page], run: Window) -> list[dict[str, str]]:

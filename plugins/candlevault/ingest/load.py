@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
-from candlevault import candles, windows
+import pyarrow as pa
+
+from candlevault import candles, identities, windows
 from candlevault.errors import (
     CandlevaultError,
     GeoBlocked,
@@ -21,13 +24,17 @@ from candlevault.errors import (
     RateLimited,
     UnknownSymbol,
 )
+from candlevault.identities import Share
 from candlevault.ingest import collect, gaps
-from candlevault.ingest.life import facts_of, life_absences
+from candlevault.ingest.life import ARCHIVED, facts_in, facts_of, life_absences
+from candlevault.ingest.retention import refreeze
 from candlevault.instruments import InstrumentFacts
+from candlevault.provenance import Rejected
 from candlevault.providers.contract import Venue
 from candlevault.quality.judge import MAX_ROWS, judge
 from candlevault.series import Series
-from candlevault.storage import candle_reads, ledger, publish, series_registry
+from candlevault.storage import candle_reads, instruments, ledger, publish, series_registry
+from candlevault.storage.corrections import Correction
 from candlevault.storage.database import Connect, retrying
 from candlevault.storage.ledger import SyncTotals
 from candlevault.storage.locks import series_lock
@@ -38,6 +45,8 @@ from candlevault.windows import Window
 SETTLING_MS = 2_000
 """A candle counts as closed this long after its end by the venue's clock: its data comes
 from a database that may lag."""
+
+_REPEATED = ("increment", "market_sync", "gap_fill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,7 @@ class LoadReport:
     candles_added: int = 0
     candles_changed: int = 0
     candles_unchanged: int = 0
+    candles_removed: int = 0
     quarantined: int = 0
     total_batches: int = 0
     successful_batches: int = 0
@@ -124,34 +134,63 @@ def load(
     order: tuple[str, ...] = collect.ARCHIVE_FIRST,
     reread: Window | None = None,
     reexamine: bool = False,
+    correction: Correction | None = None,
     wait_s: float = 1800.0,
 ) -> LoadReport:
     """Bring `window` of `series` into the store, up to the venue's last closed candle.
 
-    `reread` is fetched again even where it is stored (a sync's overlap); `reexamine` asks
-    again for known absences that lie inside the series' life, and for those after its end
-    if the venue trades it again. Waits while another run loads the same series and then
-    finds its work done. Raises LoadFailed, UnknownSymbol, GeoBlocked, RateLimited, or
-    InvalidRequest for a window in which no candle has closed, SeriesBusy when another run
-    still loads the series after `wait_s` seconds.
+    `reread` is fetched again even where it is stored (a sync's overlap, a correction); what
+    the venue shows to have taken back is then taken out. `reexamine` asks again for known
+    absences that lie inside the series' life, and for those after its end if the venue
+    trades it again. A window over two instruments of one symbol is loaded as two series.
+    `correction` is what the correction log says of what changes. Waits while another run
+    loads the same series and then finds its work done. Raises LoadFailed, UnknownSymbol,
+    GeoBlocked, RateLimited, or InvalidRequest for a window in which no candle has closed,
+    SeriesBusy when another run still loads the series after `wait_s` seconds.
     """
     started = time.monotonic()
     spent = _traffic(market.venue)
     facts = facts_of(market.venue, series.symbol, series)
     now_ms = market.venue.server_time_ms()
     window = closed_part(series, window, now_ms)
-    stored = retrying(lambda: series_registry.register(market.connect, series, facts))
     report = LoadReport(series.symbol, series.timeframe.code, purpose, str(window))
+    failures: list[CandlevaultError] = []
+    for share in identities.shares(series):
+        part = share.window.intersection(window)
+        if part is None:
+            continue
+        stored = _register(market, series, facts_in(share, facts), share)
+        if purpose in _REPEATED and not facts.trading and stored.ended_ms is not None:
+            # What has ended is not asked for over and over again.
+            part = part.intersection(stored.life)
+            if part is None:
+                continue
 
-    def waiting() -> None:
-        market.say(f"{series}: another run is loading this series; waiting to share its work")
+        def waiting() -> None:
+            market.say(f"{series}: another run is loading this series; waiting to share its work")
 
-    with series_lock(
-        market.connect, stored.series_id, wait_s=wait_s, waiting=waiting, sleep=market.sleep
-    ):
-        run = _Run(market, stored, facts, window, now_ms, purpose, order, report)
-        run.go(reread, reexamine, started, spent)
+        with series_lock(
+            market.connect, stored.series_id, wait_s=wait_s, waiting=waiting, sleep=market.sleep
+        ):
+            run = _Run(
+                market, stored, share, facts_in(share, facts), part, now_ms, purpose, order, report
+            )
+            run.correction = correction
+            failures += run.go(reread, reexamine, spent)
+        spent = _traffic(market.venue)
+    report.seconds = round(time.monotonic() - started, 3)
+    if failures:
+        report.status = "failed"
+        raise LoadFailed(report, failures)
+    if report.lost:
+        report.status = "incomplete"
+    elif not facts.trading and report.total_batches == 0:
+        report.status = "ended"
     return report
+
+
+def _register(market: Market, series: Series, facts: InstrumentFacts, share: Share) -> StoredSeries:
+    return retrying(lambda: series_registry.register(market.connect, series, facts, share.lifetime))
 
 
 def closed_part(series: Series, window: Window, now_ms: int) -> Window:
@@ -174,6 +213,7 @@ class _Run:
         self,
         market: Market,
         stored: StoredSeries,
+        share: Share,
         facts: InstrumentFacts,
         window: Window,
         now_ms: int,
@@ -183,18 +223,26 @@ class _Run:
     ) -> None:
         self._market = market
         self._stored = stored
+        self._share = share
         self._facts = facts
         self._window = window
         self._closed_before_ms = now_ms - SETTLING_MS
         self._purpose = purpose
-        self._order = collect.ARCHIVE_ONLY if facts.status == "ARCHIVED" else order
+        self._order = collect.ARCHIVE_ONLY if facts.status == ARCHIVED else order
+        self._refused: dict[str, str] | None = None
+        if facts.status == ARCHIVED:
+            asked_at = from_ms(now_ms).isoformat()
+            self._refused = {"refused": "the venue knows no such symbol", "asked_at": asked_at}
+        self._removes = False
+        self.correction: Correction | None = None
         self._report = report
         self._by = f"{socket.gethostname()}:{os.getpid()}:{market.run_id or '-'}"
 
     def go(
-        self, reread: Window | None, reexamine: bool, started: float, spent: tuple[int, int]
-    ) -> None:
-        report, market = self._report, self._market
+        self, reread: Window | None, reexamine: bool, spent: tuple[int, int]
+    ) -> list[CandlevaultError]:
+        """Do it; returns the errors of the batches that failed."""
+        market = self._market
         totals = SyncTotals()
         sync_id = retrying(
             lambda: ledger.start_sync(
@@ -205,17 +253,19 @@ class _Run:
         errors: list[CandlevaultError] = []
         try:
             self._record_life()
+            if not self._facts.trading and self._purpose in _REPEATED:
+                reread = None
+            self._removes = reread is not None
             plan = self._plan(reread, reexamine)
-            errors = self._batches(plan, totals, started)
+            errors = self._batches(plan, totals)
             error = errors[0] if errors else None
+            refreeze(market.connect, self._stored)
         except BaseException as failure:
             error = failure
             raise
         finally:
-            self._conclude(sync_id, totals, spent, error, started)
-        if errors:
-            report.status = "failed"
-            raise LoadFailed(report, errors)
+            self._conclude(sync_id, totals, spent, error)
+        return errors
 
     def _plan(self, reread: Window | None, reexamine: bool) -> list[tuple[Window, list[Window]]]:
         """The batches: (window of the batch, what is wanted of it), ascending."""
@@ -257,15 +307,17 @@ class _Run:
             return account, candle_reads.absences(connection, self._stored, self._window)
 
     def _batches(
-        self, plan: list[tuple[Window, list[Window]]], totals: SyncTotals, started: float
+        self, plan: list[tuple[Window, list[Window]]], totals: SyncTotals
     ) -> list[CandlevaultError]:
         """Work the plan; returns the errors of the batches that failed."""
         report = self._report
+        started = time.monotonic()
         timeframe = self._stored.series.timeframe
         sizes = [
             sum(windows.expected_count(part, timeframe) for part in parts) for _, parts in plan
         ]
-        report.total_batches = totals.batches = len(plan)
+        totals.batches = len(plan)
+        report.total_batches += len(plan)
         errors: list[CandlevaultError] = []
         done = 0
         for number, (chunk, parts) in enumerate(plan, start=1):
@@ -276,6 +328,7 @@ class _Run:
                 raise
             except CandlevaultError as error:
                 report.failed_batches += 1
+                totals.failed_batches += 1
                 report.errors.append(f"{chunk}: {type(error).__name__}: {error}"[:500])
                 errors.append(error)
                 self._market.say(f"{self._stored.series}: batch {chunk} failed: {error}")
@@ -293,30 +346,56 @@ class _Run:
         before = _traffic(self._market.venue)
         with self._failing(claim):
             collected = collect.Collector(
-                market.venue, stored.series, self._closed_before_ms, judge
-            ).collect(parts, self._order)
+                market.venue, stored.series, self._closed_before_ms, judge, self._refused
+            ).collect(parts, self._order, self._held(chunk) if self._removes else None)
             after = _traffic(self._market.venue)
             batch = publish.Batch(
                 candles=collected.candles,
                 fetches=collected.fetches,
                 absences=collected.absences,
                 rejected=collected.rejected,
+                disagreements=collected.disagreements,
                 expected=windows.expected_count(chunk, stored.series.timeframe),
                 requests=after[0] - before[0],
                 retries=after[1] - before[1],
-                reason=self._purpose,
+                reason=self._purpose if self.correction is None else self.correction.reason,
+                correction=self.correction,
+                removes=self._removes,
             )
             done = retrying(lambda: publish.publish(market.connect, stored, claim, batch))
         totals.inserted += done.inserted
         totals.changed += done.changed
         totals.unchanged += done.unchanged
+        totals.removed += done.removed
         totals.absent += done.absent
         totals.quarantined += done.quarantined
         for problem in collected.problems:
             self._report.problems.append(f"{problem.window}: {problem.error}"[:300])
+        if collected.repeated:
+            first = from_ms(collected.repeated[0])
+            self._tell(
+                f"{chunk}: {len(collected.repeated)} candles came more than once, identical,"
+                f" and were taken once (the first: {first:%Y-%m-%dT%H:%M}Z)"
+            )
+        for reason, count in _reasons(collected.rejected).items():
+            self._tell(f"{chunk}: {count} candles refused: {reason} (see market.quarantine)")
         if collected.unanswered:
             # What came is published; what a later try may bring is that try's work.
             raise collected.unanswered[0].error
+
+    def _tell(self, what: str) -> None:
+        self._report.problems.append(what[:300])
+        self._market.say(f"{self._stored}: {what}")
+
+    def _held(self, chunk: Window) -> pa.Table:
+        """What is stored of a batch's window now."""
+
+        def read() -> pa.Table:
+            with self._market.connect() as connection:
+                revision = candle_reads.current_revision(connection, self._stored)
+                return candle_reads.read(connection, self._stored, chunk, revision)
+
+        return retrying(read)
 
     @contextmanager
     def _failing(self, claim: ledger.Claim) -> Iterator[None]:
@@ -332,7 +411,9 @@ class _Run:
         """Record what lies before the listing and after the end, before anything is planned."""
         market, stored = self._market, self._stored
         account = retrying(self._account)
-        absences, evidence = life_absences(market.venue, stored.series, self._facts, account)
+        absences, evidence = life_absences(
+            market.venue, stored.series, self._share, self._facts, account
+        )
         if not absences:
             return
         claim = retrying(
@@ -351,9 +432,9 @@ class _Run:
         step_ms = stored.series.timeframe.step_ms
         with self._failing(claim):
             retrying(
-                lambda: series_registry.record_life(
+                lambda: instruments.record_life(
                     market.connect,
-                    stored,
+                    stored.series_id,
                     from_ms(first[0]) if first else None,
                     from_ms(last[0] + step_ms) if last else None,
                 )
@@ -366,7 +447,6 @@ class _Run:
         totals: SyncTotals,
         spent: tuple[int, int],
         error: BaseException | None,
-        started: float,
     ) -> None:
         report, market, stored = self._report, self._market, self._stored
         after = _traffic(market.venue)
@@ -381,22 +461,21 @@ class _Run:
                 ).fetchone()[0]
             return account, total
 
-        account, report.total_candles = retrying(settle)
-        totals.failed_batches = report.failed_batches
+        account, total = retrying(settle)
         totals.lost = len(account.lost)
         totals.requests, totals.retries = after[0] - spent[0], after[1] - spent[1]
-        report.expected = len(account.expected)
-        report.stored = len(account.stored)
-        report.known_absent = len(account.absent)
-        report.lost = len(account.lost)
-        report.candles_added = totals.inserted
-        report.candles_changed = totals.changed
-        report.candles_unchanged = totals.unchanged
-        report.quarantined = totals.quarantined
-        report.requests, report.retries = totals.requests, totals.retries
-        report.seconds = round(time.monotonic() - started, 3)
-        if report.lost and report.status == "completed":
-            report.status = "incomplete"
+        report.total_candles += total
+        report.expected += len(account.expected)
+        report.stored += len(account.stored)
+        report.known_absent += len(account.absent)
+        report.lost += len(account.lost)
+        report.candles_added += totals.inserted
+        report.candles_changed += totals.changed
+        report.candles_unchanged += totals.unchanged
+        report.candles_removed += totals.removed
+        report.quarantined += totals.quarantined
+        report.requests += totals.requests
+        report.retries += totals.retries
         providers = sorted(
             {p.name for p in (market.venue.archive, market.venue.rest) if p is not None}
         )
@@ -406,6 +485,11 @@ class _Run:
                 market.connect, sync_id, stored.series_id, totals, providers, message
             )
         )
+
+
+def _reasons(rejected: list[Rejected]) -> dict[str, int]:
+    """How many rows were refused for which reasons."""
+    return Counter(", ".join(row.reasons) for row in rejected)
 
 
 def _traffic(venue: Venue) -> tuple[int, int]:

@@ -54,6 +54,21 @@ def load_many(market: Market, series: list[Series], window: Window) -> list[dict
     return results
 
 
+def not_ended(market: Market, series: list[Series]) -> list[Series]:
+    """Those of which something may still be missing: not stored yet, or still traded."""
+    with market.connect() as connection:
+        done = set(
+            connection.execute(
+                "SELECT n.symbol, n.timeframe FROM market.series_names n"
+                " JOIN market.instruments i USING (instrument_id)"
+                " JOIN market.series_status s USING (series_id)"
+                " WHERE n.venue = %s AND n.market = %s AND NOT i.traded AND s.is_complete",
+                (market.venue.venue, market.venue.market),
+            ).fetchall()
+        )
+    return [one for one in series if (one.symbol, one.timeframe.code) not in done]
+
+
 def storage_estimate(series: list[Series], window: Window) -> dict[str, int]:
     """Candles at most and bytes on disk of loading `window` of these series.
 

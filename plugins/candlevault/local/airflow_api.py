@@ -204,9 +204,7 @@ class AirflowApi:
 
 def _token_is_over(answer: requests.Response) -> bool:
     """Whether the token has expired, or was signed with a key that is no longer used."""
-    return answer.status_code == 401 or (
-        answer.status_code == 403 and "JWT" in _detail(answer)
-    )
+    return answer.status_code == 401 or (answer.status_code == 403 and "JWT" in _detail(answer))
 
 
 def _part(text: str) -> str:

@@ -102,6 +102,7 @@ def environment(home: Home, credentials: Credentials, exchange: Exchange) -> dic
         "CANDLEVAULT_EXCHANGE": exchange.name,
         "CANDLEVAULT_VENUE": exchange.venue,
         "CANDLEVAULT_BINANCE_REST_URL": exchange.rest_url,
+        "CANDLEVAULT_BINANCE_FUTURES_URL": exchange.futures_url,
         "CANDLEVAULT_BINANCE_ARCHIVE_URL": exchange.archive_url,
         "CANDLEVAULT_BINANCE_LISTING_URL": exchange.listing_url,
         "PYTHONPATH": str(paths.PLUGINS),

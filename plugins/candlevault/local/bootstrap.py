@@ -114,10 +114,9 @@ class Setup:
         stamp = self._read_stamp()
         if stamp is None or self.unfinished.exists() or not self._usable():
             return False
-        return (
-            all(stamp["locks"].get(name) == self._hash(name) for name in self.locks)
-            and stamp["packages"] == len(self._installed())
-        )
+        return all(stamp["locks"].get(name) == self._hash(name) for name in self.locks) and stamp[
+            "packages"
+        ] == len(self._installed())
 
     # -- doing it ---------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from candlevault.local.files import read_json, write_atomically
 
 LIVE_REST_URL = "https://data-api.binance.vision"
 LIVE_REST_URLS = (LIVE_REST_URL, "https://api.binance.com")
+LIVE_FUTURES_URL = "https://fapi.binance.com"
 LIVE_ARCHIVE_URL = "https://data.binance.vision"
 LIVE_LISTING_URL = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
 PROBE_SECONDS = 4.0
@@ -35,6 +36,7 @@ class Exchange:
     directory: Path | None = None
     end: str | None = None
     rest_url: str = LIVE_REST_URL
+    futures_url: str = LIVE_FUTURES_URL
     archive_url: str = LIVE_ARCHIVE_URL
     listing_url: str = LIVE_LISTING_URL
     simulator_url: str | None = None
@@ -57,6 +59,7 @@ def parse(text: str, *, end: str | None, simulator_port: int, live_rest_url: str
     base = f"http://127.0.0.1:{simulator_port}"
     urls = {
         "rest_url": base,
+        "futures_url": base,
         "archive_url": f"{base}/archive",
         "listing_url": f"{base}/archive-listing",
         "simulator_url": base,
@@ -102,9 +105,7 @@ def settle(
         live_rest_url=live_rest_url,
     )
     if wanted != "auto":
-        asked = parse(
-            wanted, end=end, simulator_port=simulator_port, live_rest_url=live_rest_url
-        )
+        asked = parse(wanted, end=end, simulator_port=simulator_port, live_rest_url=live_rest_url)
         if asked.name != kept.name:
             raise SetupError(
                 f"this home holds candles of EXCHANGE={kept.name}, not of {asked.name}; choose "

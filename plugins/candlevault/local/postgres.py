@@ -350,8 +350,7 @@ class EmbeddedPostgres:
 
     def _port_taken(self) -> str:
         return (
-            f"port {self.port} is taken by another program; "
-            f"set {self._port_setting} to a free port"
+            f"port {self.port} is taken by another program; set {self._port_setting} to a free port"
         )
 
     # -- what a crash leaves behind -----------------------------------------------------------

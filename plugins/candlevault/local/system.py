@@ -111,9 +111,7 @@ class LocalSystem:
     def exchange(self) -> Exchange:
         """The home's exchange; raises SetupError before the first start."""
         if self._exchange is None:
-            self._exchange = exchanges.recorded(
-                self.home.exchange_record, self.home.simulator_port
-            )
+            self._exchange = exchanges.recorded(self.home.exchange_record, self.home.simulator_port)
         if self._exchange is None:
             raise SetupError(f"{self.home.path} was never started; run `make up`")
         return self._exchange

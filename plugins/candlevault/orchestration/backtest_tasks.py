@@ -56,7 +56,7 @@ def gather(request: Mapping[str, object]) -> dict[str, object]:
 
     with runtime.task_errors():
         account = jobs.gather(market.connect, runtime.current_run_id(), checked, fetch)
-    market.say(f"{checked.series}: {len(account.stored)} candles, {len(account.absent)} absent")
+    market.say(f"{checked.series}: {account.stored} candles, {account.absent} absent")
     return dict(request)
 
 

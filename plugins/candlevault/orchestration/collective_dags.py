@@ -43,6 +43,7 @@ def build_initial_load(universe: Universe, doc: str) -> DAG:
         params={
             "symbols": symbols(None, "Symbols or short names; empty: the universe."),
             "limit": _LIMIT,
+            "market": Param(universe.market, type="string", enum=["spot", "um"], title="Market"),
             "timeframes": _timeframes(codes or ["1d"]),
             "start": moment(
                 min((policy.start for policy in universe.policies), default=house.START),
@@ -160,4 +161,83 @@ def build_market_sync(universe: Universe, doc: str) -> DAG:
             return collective_tasks.market_sync(params)
 
         sync()
+    return dag
+
+
+def build_universe(doc: str) -> DAG:
+    """Every day: which pairs the venue trades, and, if wanted, their candles."""
+    with house.dag(
+        "universe",
+        doc,
+        tags=["universe"],
+        schedule="30 0 * * *",
+        params={
+            "load": Param(
+                None,
+                type=["null", "boolean"],
+                title="Load",
+                description="Whether to load the pairs too; empty: as the universe file says.",
+            )
+        },
+    ) as dag:
+
+        @task
+        def refresh(params=None) -> dict:
+            from candlevault.orchestration import universe_tasks
+
+            return universe_tasks.refresh_universe(params)
+
+        @task
+        def groups(report: dict) -> list[list[list[str]]]:
+            return report["groups"]
+
+        @task
+        def load(group: list[list[str]]) -> dict:
+            from candlevault.orchestration import universe_tasks
+
+            return universe_tasks.load_extended(group)
+
+        load.expand(group=groups(refresh()))
+    return dag
+
+
+def build_load_by_priority(doc: str) -> DAG:
+    """On request: symbols of any class of assets, from the first provider that delivers."""
+    with house.dag(
+        "load_by_priority",
+        doc,
+        tags=["backfill"],
+        max_active_runs=2,
+        params={
+            "symbols": Param(
+                type="array",
+                items={"type": "string", "pattern": "^[A-Za-z0-9]{1,20}$"},
+                minItems=1,
+                title="Symbols",
+                description="BTC or BTCUSDT, AAPL, EURUSD.",
+            ),
+            "asset_class": Param(
+                "crypto", type="string", enum=["crypto", "stocks", "forex"], title="Asset class"
+            ),
+            "timeframe": Param("1d", type="string", enum=list(TIMEFRAMES), title="Timeframe"),
+            "start": moment(house.START, "Start", "First instant to load, inclusive, UTC."),
+            "end": moment(None, "End", "End, exclusive; empty: now."),
+            "years": years(),
+            "provider_priority": Param(
+                None,
+                type=["null", "array"],
+                items={"type": "string", "pattern": "^[a-z][a-z0-9_]{0,31}$"},
+                title="Provider priority",
+                description="Who is asked first; empty: as the universe file says.",
+            ),
+        },
+    ) as dag:
+
+        @task
+        def load(params=None) -> list[dict]:
+            from candlevault.orchestration import universe_tasks
+
+            return universe_tasks.load_by_priority(params)
+
+        load()
     return dag

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from candlevault import config
-from candlevault.errors import CandlevaultError, CheckFailed, InvalidRequest, PartlyFailed
+from candlevault.errors import CandlevaultError, CheckFailed, PartlyFailed
 from candlevault.ingest import many, syncs
 from candlevault.ingest.load import Market
-from candlevault.orchestration import runtime
+from candlevault.orchestration import choice, runtime
 from candlevault.orchestration.house import START
-from candlevault.orchestration.series_tasks import check_window, refuse_unknown_keys, window_of
+from candlevault.orchestration.series_tasks import (
+    check_life,
+    check_window,
+    refuse_unknown_keys,
+    window_of,
+)
 from candlevault.series import Series, canonical_symbol
 from candlevault.series import parse as parse_series
-from candlevault.storage import series_registry
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.timeframe import from_ms, to_ms
 from candlevault.timeframe import parse as parse_timeframe
@@ -25,12 +29,13 @@ def plan_initial_load(params: Mapping[str, object]) -> dict[str, object]:
     """Task: which series, in which stages and groups, over which window."""
     with runtime.task_errors():
         refuse_unknown_keys(params)
-        universe = config.universe()
-        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), universe.market)
+        configured = config.universe()
+        traded = str(params.get("market") or configured.market)
+        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), traded)
         window = window_of(params, START, from_ms(market.venue.server_time_ms()))
         series = [
-            Series(market.venue.venue, universe.market, symbol, parse_timeframe(code))
-            for symbol in _symbols(params, universe)
+            Series(market.venue.venue, traded, symbol, parse_timeframe(code))
+            for symbol in _symbols(params, configured)
             for code in params["timeframes"]
         ]
         estimate = many.storage_estimate(series, window)
@@ -108,28 +113,16 @@ def quality_check(params: Mapping[str, object]) -> list[dict[str, object]]:
     """Task: check stored series over the last days; fails at the end if any of them fails."""
     with runtime.task_errors():
         refuse_unknown_keys(params)
-        universe = config.universe()
-        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), universe.market)
+        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), config.universe().market)
         now_ms = market.venue.server_time_ms()
-        chosen = series_registry.everything(market.connect)
-        if params.get("timeframe"):
-            chosen = [s for s in chosen if s.series.timeframe.code == params["timeframe"]]
-        if params.get("symbols"):
-            wanted = set(_symbols(params, universe))
-            unknown = wanted - {s.series.symbol for s in chosen}
-            if unknown:
-                raise InvalidRequest("symbols", "nothing is stored of", ", ".join(sorted(unknown)))
-            chosen = [s for s in chosen if s.series.symbol in wanted]
-        if params.get("limit"):
-            keep = list(dict.fromkeys(s.series.symbol for s in chosen))[: int(str(params["limit"]))]
-            chosen = [s for s in chosen if s.series.symbol in keep]
-        if not chosen:
-            raise InvalidRequest("symbols", "no stored series to check")
+        chosen = choice.stored(params)
         window = Window(now_ms - int(str(params["days"])) * 86_400_000, now_ms)
         reports, failed = [], []
         for stored in chosen:
             try:
-                reports.append(check_window(stored.series, _kept(market, stored, window)))
+                part = _kept(market, stored, window).intersection(stored.life)
+                if part is not None:
+                    reports.append(check_life(market, stored, part, now_ms))
             except Exception as error:
                 failed.append(str(error)[:300])
         if failed:
@@ -141,12 +134,12 @@ def market_sync(params: Mapping[str, object]) -> list[dict[str, object]]:
     """Task: keep the active list fresh; fails at the end if any symbol failed."""
     with runtime.task_errors():
         refuse_unknown_keys(params)
-        universe = config.universe()
-        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), universe.market)
+        configured = config.universe()
+        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), configured.market)
         timeframe = parse_timeframe(str(params["timeframe"]))
         series = [
-            Series(market.venue.venue, universe.market, symbol, timeframe)
-            for symbol in _symbols(params, universe)
+            Series(market.venue.venue, configured.market, symbol, timeframe)
+            for symbol in _symbols(params, configured)
         ]
         results = syncs.market_sync(market, series, count=int(str(params["candles"])))
         failed = [result for result in results if result["status"] == "failed"]
@@ -181,16 +174,16 @@ def _kept(market: Market, stored: StoredSeries, window: Window) -> Window:
     return Window(to_ms(oldest[0]), window.end_ms)
 
 
-def _symbols(params: Mapping[str, object], universe: config.Universe) -> list[str]:
+def _symbols(params: Mapping[str, object], configured: config.Universe) -> list[str]:
     given = params.get("symbols")
     if given:
         symbols = [
-            canonical_symbol(name, universe.quote_asset, f"symbols[{i}]")
+            canonical_symbol(name, configured.quote_asset, f"symbols[{i}]")
             for i, name in enumerate(given)
         ]
         return list(dict.fromkeys(symbols))
     limit = params.get("limit")
-    return list(universe.symbols)[: int(str(limit)) if limit else None]
+    return list(configured.symbols)[: int(str(limit)) if limit else None]
 
 
 def _named(series: Series) -> list[str]:

@@ -38,10 +38,31 @@ def market(venue: str, market_name: str) -> Market:
     """What a load needs inside a task; progress goes to the task's log."""
     return Market(
         connect=connect_by_hook(),
-        venue=venue_of(venue, market_name),
-        say=_log.info,
+        venue=venue_of(venue, market_name, key_of),
+        say=say,
         run_id=current_run_id(),
     )
+
+
+def say(text: str) -> None:
+    """Tell the task's log."""
+    _log.info("%s", text)
+
+
+def key_of(connection_id: str) -> str | None:
+    """The password of an Airflow Connection: a provider's key. None where there is none."""
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        return Connection.get(connection_id).password or None
+    except AirflowNotFoundException:
+        return None
+
+
+def has_key(connection_id: str) -> bool:
+    """Whether a provider's key is there."""
+    return key_of(connection_id) is not None
 
 
 def current_run_id() -> str:

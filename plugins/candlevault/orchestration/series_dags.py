@@ -85,7 +85,7 @@ def build_gap_fill(dag_id: str, policy: SeriesPolicy, doc: str) -> DAG:
 
 
 def build_retention(dag_id: str, policy: SeriesPolicy, doc: str) -> DAG:
-    """On the 1st at 04:00 UTC: what would leave the hot tables. Deletes nothing."""
+    """On the 1st at 04:00 UTC: months older than the policy go to the cold tier."""
     series = policy.series
     minute = house.staggered(policy, 0, 45)
     with _dag(
@@ -107,12 +107,12 @@ def build_retention(dag_id: str, policy: SeriesPolicy, doc: str) -> DAG:
     ) as dag:
 
         @task
-        def report(params=None) -> dict:
+        def move(params=None) -> list[dict]:
             from candlevault.orchestration import series_tasks
 
             return series_tasks.retention(series, params["retention_months"])
 
-        report()
+        move()
     return dag
 
 

@@ -11,11 +11,12 @@ from candlevault import config
 from candlevault.errors import InvalidRequest
 from candlevault.ingest import retention as retention_use_case
 from candlevault.ingest import syncs
-from candlevault.ingest.load import SETTLING_MS, LoadReport, closed_part
+from candlevault.ingest.load import SETTLING_MS, LoadReport, Market, closed_part
 from candlevault.orchestration import forms, runtime
 from candlevault.quality import check as quality
 from candlevault.series import Series
 from candlevault.storage import series_registry
+from candlevault.storage.series_registry import StoredSeries
 from candlevault.timeframe import from_ms
 from candlevault.windows import Window
 
@@ -78,15 +79,22 @@ def gap_fill(series: Series, params: Mapping[str, object]) -> dict[str, object]:
         return _told(report)
 
 
-def retention(series: Series, months: int) -> dict[str, object]:
-    """Task: report what is older than the policy keeps hot."""
+def retention(series: Series, months: int) -> list[dict[str, object]]:
+    """Task: move what is older than the policy keeps hot to the cold tier."""
     with runtime.task_errors():
         refuse_unknown_keys({})
         market = runtime.market(series.venue, series.market)
         now = from_ms(market.venue.server_time_ms())
-        report = retention_use_case.report(market.connect, series, months, now)
-        market.say(str(report))
-        return report.as_dict()
+        with market.connect() as connection:
+            lives = series_registry.lives(connection, series)
+        if not lives:
+            market.say(f"{series}: nothing is stored of this series")
+        reports = []
+        for stored in lives:
+            report = retention_use_case.apply(market.connect, stored, months, now, market.say)
+            market.say(str(report))
+            reports.append(report.as_dict())
+        return reports
 
 
 def check(series: Series, report: Mapping[str, object]) -> dict[str, object]:
@@ -98,33 +106,54 @@ def check(series: Series, report: Mapping[str, object]) -> dict[str, object]:
 
 
 def check_window(series: Series, window: Window) -> dict[str, object]:
-    """Check a window of a stored series and fail the task on any finding of severity fail."""
+    """Check a window of a stored series and fail the task on any finding of severity fail.
+
+    Every instrument that the symbol meant in the window is checked over its own life.
+    Returns the figures of the last one.
+    """
     with runtime.task_errors():
         market = runtime.market(series.venue, series.market)
         now_ms = market.venue.server_time_ms()
-        stored = series_registry.get(market.connect, series)
-        outcome = quality.check(
-            market.connect,
-            stored,
-            closed_part(series, window, now_ms),
-            now_ms - SETTLING_MS,
-            runtime.current_run_id(),
-        )
-        for finding in (*outcome.failures, *outcome.warnings):
-            market.say(
-                f"{finding.severity}: {finding.check}: {finding.count} ({finding.why})"
-                f" for example {finding.samples[:3]}"
-            )
+        with market.connect() as connection:
+            touched = series_registry.touched(connection, series, window)
+        summary: dict[str, object] = {"symbol": series.symbol, "timeframe": series.timeframe.code}
+        checked = 0
+        for one in touched:
+            if one.stored is None or one.window.intersection(one.stored.life) is None:
+                continue
+            summary = check_life(market, one.stored, one.window, now_ms)
+            checked += 1
+        if not checked:
+            market.say(f"{series}: nothing to check, no instrument of it lived in {window}")
+        return summary
+
+
+def check_life(
+    market: Market, stored: StoredSeries, window: Window, now_ms: int
+) -> dict[str, object]:
+    """Check a window inside the life of one instrument; raises CheckFailed."""
+    outcome = quality.check(
+        market.connect,
+        stored,
+        closed_part(stored.series, window, now_ms),
+        now_ms - SETTLING_MS,
+        runtime.current_run_id(),
+    )
+    for finding in (*outcome.failures, *outcome.warnings):
         market.say(
-            f"{series}: {outcome.checks_run} checks, {len(outcome.failures)} failed,"
-            f" {len(outcome.warnings)} warn; {outcome.completeness_percentage} % of obtainable"
+            f"{finding.severity}: {finding.check}: {finding.count} ({finding.why})"
+            f" for example {finding.samples[:3]}"
         )
-        outcome.raise_on_failure()
-        return {
-            key: value
-            for key, value in outcome.as_dict().items()
-            if key not in ("failures", "warnings")
-        } | {"warnings": [finding.check for finding in outcome.warnings]}
+    market.say(
+        f"{stored}: {outcome.checks_run} checks, {len(outcome.failures)} failed,"
+        f" {len(outcome.warnings)} warn; {outcome.completeness_percentage} % of obtainable"
+    )
+    outcome.raise_on_failure()
+    return {
+        key: value
+        for key, value in outcome.as_dict().items()
+        if key not in ("failures", "warnings")
+    } | {"warnings": [finding.check for finding in outcome.warnings]}
 
 
 def _told(report: LoadReport) -> dict[str, object]:

@@ -86,7 +86,7 @@ def describe(
         )
 
 
-def advance(connect: Connect, dag_run_id: str, status: str, series_id: int | None = None) -> None:
+def advance(connect: Connect, dag_run_id: str, status: str) -> None:
     """Move a record to `fetching_data` or `running`.
 
     A task that runs again after its record was ended as failed (it was cleared in Airflow)
@@ -95,10 +95,9 @@ def advance(connect: Connect, dag_run_id: str, status: str, series_id: int | Non
     with connect() as connection:
         connection.execute(
             "UPDATE market.backtests SET status = %s, message = NULL, failed_field = NULL,"
-            " finished_at = NULL, started_at = coalesce(started_at, clock_timestamp()),"
-            " series_id = coalesce(%s, series_id)"
+            " finished_at = NULL, started_at = coalesce(started_at, clock_timestamp())"
             " WHERE dag_run_id = %s AND status <> 'completed'",
-            (status, series_id, dag_run_id),
+            (status, dag_run_id),
         )
 
 
@@ -129,15 +128,27 @@ def fail(connect: Connect, dag_run_id: str, message: str, field: str | None = No
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """Candles a run has read: of this series, in this window, as they stood at this revision."""
+
+    series_id: int
+    window: Window
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is stored of a finished run. Times in trades are ms UTC."""
+    """What is stored of a finished run. Times in trades are ms UTC.
+
+    `reads` are ascending in time; the last one is what the record itself names.
+    """
 
     trades: Sequence[Mapping[str, object]]
     metrics: Mapping[str, object]
     versions: Mapping[str, str]
     data_summary: Mapping[str, object]
     data_fingerprint: str
-    data_revision: int
+    reads: Sequence[Read]
     result_hash: str
 
 
@@ -172,6 +183,11 @@ def complete(connect: Connect, dag_run_id: str, outcome: Outcome) -> int:
                     for name in _TRADE_COLUMNS
                 ]
                 copy.write_row((backtest_id, number, *values))
+        for read in outcome.reads:
+            connection.execute(
+                "INSERT INTO market.backtest_reads VALUES (%s, %s, %s, %s, %s)",
+                (backtest_id, read.series_id, read.window.start, read.window.end, read.revision),
+            )
         connection.execute(
             "INSERT INTO market.performance_summaries (backtest_id, dag_run_id, trade_count,"
             " final_equity, metrics) VALUES (%s, %s, %s, %s, %s)",
@@ -186,13 +202,14 @@ def complete(connect: Connect, dag_run_id: str, outcome: Outcome) -> int:
         connection.execute(
             "UPDATE market.backtests SET status = 'completed', message = NULL,"
             " finished_at = clock_timestamp(), versions = %s, data_summary = %s,"
-            " data_fingerprint = %s, data_revision = %s,"
+            " data_fingerprint = %s, data_revision = %s, series_id = %s,"
             " result_hash = %s WHERE backtest_id = %s",
             (
                 json.dumps(outcome.versions),
                 json.dumps(outcome.data_summary),
                 outcome.data_fingerprint,
-                outcome.data_revision,
+                outcome.reads[-1].revision,
+                outcome.reads[-1].series_id,
                 outcome.result_hash,
                 backtest_id,
             ),

@@ -1,11 +1,18 @@
-"""Reading candles and their account: current, or as they stood at a revision."""
+"""Reading candles and their account: current, or as they stood at a revision.
+
+Hot tables and cold files are read as one. A month is in exactly one of them at any moment,
+but two statements see two moments: unless the caller reads on one snapshot, the list of cold
+files is looked up once more after the hot rows, and everything is read again if it changed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import numpy as np
 import psycopg
@@ -13,7 +20,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from candlevault import candles, windows
-from candlevault.errors import InvalidRequest
+from candlevault.errors import ColdFileDamaged, InvalidRequest, StorageError
+from candlevault.storage import cold
+from candlevault.storage.locks import wait_for_publications
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.storage.sql import for_timeframe
 from candlevault.timeframe import to_ms
@@ -23,6 +32,7 @@ _TYPES = {
     name: candles.SCHEMA.field(name).type for name in candles.SCHEMA.names if name != "source"
 }
 _COLUMNS = [*_TYPES, "revision"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +53,14 @@ def current_revision(connection: psycopg.Connection, stored: StoredSeries) -> in
 
 
 def revision_at(connection: psycopg.Connection, stored: StoredSeries, as_of: datetime) -> int:
-    """The last revision recorded at or before `as_of`; 0 when there was none yet."""
+    """The last revision recorded at or before `as_of`; 0 when there was none yet.
+
+    The same answer for ever: a publication that is being committed right now, and may have
+    been recorded before `as_of`, is waited for.
+    """
     if as_of.tzinfo is None:
         raise InvalidRequest("as_of", "must carry a time zone", as_of.isoformat())
+    wait_for_publications(connection, stored.series_id)
     row = connection.execute(
         "SELECT coalesce(max(revision), 0) FROM market.series_revisions"
         " WHERE series_id = %s AND recorded_at <= %s",
@@ -60,17 +75,19 @@ def read(
     """The candles that open in `window` as they stood at `revision`, ascending.
 
     Columns of candlevault.candles, `source` 0. An empty table when nothing was stored.
+    Raises ColdFileDamaged naming a file of the cold tier that cannot be trusted.
     """
-    text = _copy(connection, stored, window, revision)
-    if not text:
-        return candles.empty()
-    table = pacsv.read_csv(
-        io.BytesIO(text),
-        read_options=pacsv.ReadOptions(column_names=_COLUMNS, block_size=max(len(text), 1)),
-        convert_options=pacsv.ConvertOptions(column_types=_TYPES),
-    ).combine_chunks()
+
+    def hot() -> pa.Table:
+        return _hot_rows(connection, stored, window, revision)
+
+    table, frozen = _both(connection, stored, window, hot)
+    frozen = [candles.take(part, part["revision"].to_numpy() <= revision) for part in frozen]
+    if any(part.num_rows for part in frozen):
+        table = pa.concat_tables([table, *(part.select(table.schema.names) for part in frozen)])
+        table = candles.take(table, np.argsort(candles.open_times(table), kind="stable"))
     source = pa.array(np.zeros(table.num_rows, dtype=np.int32))
-    return table.drop_columns(["revision"]).append_column("source", source)
+    return table.append_column("source", source).cast(candles.SCHEMA).combine_chunks()
 
 
 def fingerprint(
@@ -78,12 +95,15 @@ def fingerprint(
 ) -> str:
     """SHA-256 of the window's candles and known absences at `revision`, hex.
 
-    Depends on values and times only, not on how or when they were loaded.
+    Depends on values and times only, not on how, when or where they are stored.
     """
-    digest = hashlib.sha256()
-    for line in _copy(connection, stored, window, revision).splitlines():
-        digest.update(line.rpartition(b",")[0] + b"\n")
-    known = absences(connection, stored, window, revision)
+    table = read(connection, stored, window, revision)
+    return fingerprint_of(table, window, absences(connection, stored, window, revision))
+
+
+def fingerprint_of(table: pa.Table, window: Window, known: list[Absence]) -> str:
+    """The fingerprint of candles already read, with the absences known of their window."""
+    digest = hashlib.sha256(candles.canonical_text(table))
     digest.update(b"absent\n")
     for run in windows.merge(
         part for absence in known if (part := absence.window.intersection(window)) is not None
@@ -94,15 +114,22 @@ def fingerprint(
 
 def open_times(connection: psycopg.Connection, stored: StoredSeries, window: Window) -> np.ndarray:
     """The stored open times in `window`, ascending int64 ms."""
-    rows = connection.execute(
-        for_timeframe("select_open_times", stored.series.timeframe),
-        {
-            "series_id": stored.series_id,
-            "window_start": window.start,
-            "window_end": window.end,
-        },
-    ).fetchall()
-    return np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+
+    def hot() -> np.ndarray:
+        rows = connection.execute(
+            for_timeframe("select_open_times", stored.series.timeframe),
+            {
+                "series_id": stored.series_id,
+                "window_start": window.start,
+                "window_end": window.end,
+            },
+        ).fetchall()
+        return np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+
+    times, frozen = _both(connection, stored, window, hot)
+    if not frozen:
+        return times
+    return np.union1d(times, np.concatenate([candles.open_times(part) for part in frozen]))
 
 
 def absences(
@@ -140,9 +167,37 @@ def account(connection: psycopg.Connection, stored: StoredSeries, window: Window
     )
 
 
-def _copy(
+_ROUNDS = 5
+
+
+def _both(
+    connection: psycopg.Connection,
+    stored: StoredSeries,
+    window: Window,
+    read_hot: Callable[[], T],
+) -> tuple[T, list[pa.Table]]:
+    """What `read_hot` answers, and the rows of the cold files in `window`, of one moment."""
+    for _ in range(_ROUNDS):
+        files = cold.files(connection, stored.series_id, window)
+        hot = read_hot()
+        damage: ColdFileDamaged | None = None
+        frozen: list[pa.Table] = []
+        try:
+            frozen = [cold.within(cold.read(file), window) for file in files]
+        except ColdFileDamaged as error:
+            # Not if the month was moved, and the file removed, while it was being read.
+            damage = error
+        if cold.files(connection, stored.series_id, window) == files:
+            if damage is not None:
+                raise damage
+            return hot, frozen
+    raise StorageError(f"{stored}: months of {window} keep moving between the tiers")
+
+
+def _hot_rows(
     connection: psycopg.Connection, stored: StoredSeries, window: Window, revision: int
-) -> bytes:
+) -> pa.Table:
+    """Rows of the hot table and superseded versions that were current at `revision`."""
     statement = for_timeframe("select_candles", stored.series.timeframe)
     parameters = {
         "series_id": stored.series_id,
@@ -154,4 +209,12 @@ def _copy(
     # COPY takes no parameters from the client: they are bound as literals by the driver.
     bound = psycopg.ClientCursor(connection).mogrify(statement, parameters)
     with connection.cursor().copy(f"COPY ({bound}) TO STDOUT (FORMAT csv)") as copy:  # type: ignore[arg-type]
-        return b"".join(bytes(block) for block in copy)
+        text = b"".join(bytes(block) for block in copy)
+    if not text:
+        return candles.empty().drop_columns(["source"])
+    table = pacsv.read_csv(
+        io.BytesIO(text),
+        read_options=pacsv.ReadOptions(column_names=_COLUMNS, block_size=len(text)),
+        convert_options=pacsv.ConvertOptions(column_types=_TYPES),
+    )
+    return table.drop_columns(["revision"])

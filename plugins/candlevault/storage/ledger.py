@@ -55,6 +55,7 @@ class SyncTotals:
     inserted: int = 0
     changed: int = 0
     unchanged: int = 0
+    removed: int = 0
     absent: int = 0
     quarantined: int = 0
     lost: int = 0
@@ -112,8 +113,8 @@ def finish_sync(
         connection.execute(
             "UPDATE market.sync_log SET finished_at = clock_timestamp(), outcome = %s,"
             " providers = %s, batches = %s, inserted = %s, changed = %s, unchanged = %s,"
-            " absent = %s, quarantined = %s, lost = %s, requests = %s, retries = %s, error = %s"
-            " WHERE sync_id = %s",
+            " removed = %s, absent = %s, quarantined = %s, lost = %s, requests = %s, retries = %s,"
+            " error = %s WHERE sync_id = %s",
             (
                 outcome,
                 providers,
@@ -121,6 +122,7 @@ def finish_sync(
                 totals.inserted,
                 totals.changed,
                 totals.unchanged,
+                totals.removed,
                 totals.absent,
                 totals.quarantined,
                 totals.lost,

@@ -18,6 +18,7 @@ from candlevault.errors import SeriesBusy
 from candlevault.storage.database import Connect, retrying
 
 _NAMESPACE = 0x43564C54
+_PUBLISHING = 0x43565042
 
 
 @contextmanager
@@ -67,3 +68,14 @@ def _acquire(
         connection.close()
         raise
     return connection
+
+
+def begin_publication(connection: psycopg.Connection, series_id: int) -> None:
+    """Held until the end of the transaction that publishes to a series."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_PUBLISHING, series_id))
+
+
+def wait_for_publications(connection: psycopg.Connection, series_id: int) -> None:
+    """Wait until no transaction that publishes to the series is between start and commit."""
+    connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (_PUBLISHING, series_id))
+    connection.execute("SELECT pg_advisory_unlock_shared(%s, %s)", (_PUBLISHING, series_id))

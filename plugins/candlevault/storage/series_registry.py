@@ -1,114 +1,217 @@
-"""Instruments, series and providers as rows with small ids."""
+"""Series and providers as rows with small ids, and the instruments that a symbol has named."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 import psycopg
 
+from candlevault import identities
 from candlevault.errors import InvalidRequest
+from candlevault.identities import FOREVER_MS, Lifetime
 from candlevault.instruments import InstrumentFacts
 from candlevault.series import Series
 from candlevault.series import parse as parse_series
+from candlevault.storage import instruments
 from candlevault.storage.database import Connect
+from candlevault.timeframe import to_ms
+from candlevault.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSeries:
-    """A series with its row: small id and the number of its last committed revision."""
+    """A series with its row: small id and the number of its last committed revision.
+
+    `lifetime` tells which instrument of that symbol it is (see candlevault.identities), in
+    force from `begins_ms` until `until_ms`; `listed_ms` and `ended_ms` are when the venue
+    first and last (exclusive) published it, as far as known. All ms UTC.
+    """
 
     series: Series
     series_id: int
     revision: int
+    lifetime: int = 1
+    begins_ms: int | None = None
+    until_ms: int | None = None
+    listed_ms: int | None = None
+    ended_ms: int | None = None
+
+    @property
+    def share(self) -> Window:
+        """The part of the time axis in which the symbol means this instrument."""
+        floor = self.series.timeframe.floor
+        start = 0 if self.begins_ms is None else floor(self.begins_ms)
+        return Window(start, FOREVER_MS if self.until_ms is None else floor(self.until_ms))
+
+    @property
+    def life(self) -> Window:
+        """The open times the venue could have published: the share, from listing to end."""
+        timeframe, share = self.series.timeframe, self.share
+        start, end = share.start_ms, share.end_ms
+        if self.listed_ms is not None:
+            start = max(start, timeframe.floor(self.listed_ms))
+        if self.ended_ms is not None:
+            end = min(end, timeframe.ceil(self.ended_ms))
+        return Window(start, end) if start < end else share
+
+    def __str__(self) -> str:
+        return str(self.series) + (f" (lifetime {self.lifetime})" if self.lifetime > 1 else "")
 
 
-_FIND = """
-SELECT series_id, revision FROM market.series_names
-WHERE venue = %s AND market = %s AND symbol = %s AND timeframe = %s
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """An instrument whose life a window touches; `stored` is None while nothing is kept of it."""
+
+    lifetime: Lifetime
+    stored: StoredSeries | None
+    window: Window
+
+
+# What its own absences show of a series' life: their evidence names its first and last candle.
+_LIVES = """
+SELECT n.series_id, n.revision, n.lifetime, n.begins_time,
+       (SELECT min(following.begins_time) FROM market.instruments following
+        WHERE (following.venue, following.market, following.symbol) = (n.venue, n.market, n.symbol)
+          AND following.lifetime > n.lifetime) AS until_time,
+       edges.first_ms, edges.last_ms, n.venue, n.market, n.symbol, n.timeframe
+FROM market.series_names n,
+     LATERAL (SELECT max((a.evidence ->> 'first_open_time_ms')::bigint)
+                         FILTER (WHERE a.reason = 'before_listing') AS first_ms,
+                     min((a.evidence ->> 'last_open_time_ms')::bigint)
+                         FILTER (WHERE a.reason = 'after_end') AS last_ms
+              FROM market.known_absences a
+              WHERE a.series_id = n.series_id AND a.withdrawn_revision IS NULL
+                AND a.reason IN ('before_listing', 'after_end')) AS edges
 """
 
 
+def _stored(row: tuple) -> StoredSeries:
+    begins, until = (None if at is None else to_ms(at) for at in row[3:5])
+    series = parse_series(*row[7:11])
+    ended = None if row[6] is None else row[6] + series.timeframe.step_ms
+    return StoredSeries(series, row[0], row[1], row[2], begins, until, row[5], ended)
+
+
+def lives(connection: psycopg.Connection, series: Series) -> list[StoredSeries]:
+    """Every stored series of this name, one per lifetime of its symbol, ascending."""
+    rows = connection.execute(
+        _LIVES + "WHERE n.venue = %s AND n.market = %s AND n.symbol = %s AND n.timeframe = %s"
+        " ORDER BY n.lifetime",
+        (series.venue, series.market, series.symbol, series.timeframe.code),
+    ).fetchall()
+    return [_stored(row) for row in rows]
+
+
 def find(connection: psycopg.Connection, series: Series) -> StoredSeries | None:
-    """The stored series, or None when nothing was ever kept of it."""
-    row = connection.execute(
-        _FIND, (series.venue, series.market, series.symbol, series.timeframe.code)
-    ).fetchone()
-    return None if row is None else StoredSeries(series, row[0], row[1])
+    """The stored series of the instrument that the symbol means today, or None when nothing
+    was ever kept of it."""
+    known = lives(connection, series)
+    return known[-1] if known else None
 
 
 def get(connect: Connect, series: Series) -> StoredSeries:
-    """The stored series; raises InvalidRequest when nothing was ever kept of it."""
+    """As find; raises InvalidRequest when nothing was ever kept of it."""
     with connect() as connection:
         stored = find(connection, series)
     if stored is None:
-        raise InvalidRequest("symbol", "no candles of this series were ever loaded", str(series))
+        raise _never_loaded(series)
     return stored
 
 
-def register(connect: Connect, series: Series, facts: InstrumentFacts) -> StoredSeries:
-    """Make sure that instrument and series have rows, with the venue's latest facts."""
-    known = (series.venue, series.market, series.symbol)
-    told = (facts.status, facts.base_asset, facts.quote_asset)
-    with connect() as connection, connection.transaction():
-        # Looked up before inserting: an upsert would burn a small id at every sync.
-        row = connection.execute(
-            "UPDATE market.instruments SET status = %s, base_asset = %s, quote_asset = %s,"
-            " ended_time = CASE WHEN %s THEN NULL ELSE ended_time END,"
-            " probed_at = clock_timestamp() WHERE (venue, market, symbol) = (%s, %s, %s)"
-            " RETURNING instrument_id",
-            (*told, facts.trading, *known),
-        ).fetchone()
-        if row is None:
-            row = connection.execute(
-                "INSERT INTO market.instruments AS i (venue, market, symbol, venue_symbol, status,"
-                " base_asset, quote_asset, probed_at)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp())"
-                " ON CONFLICT (venue, market, symbol, lifetime) DO UPDATE"
-                " SET status = excluded.status RETURNING instrument_id",
-                (*known, facts.venue_symbol, *told),
-            ).fetchone()
-        stored = find(connection, series)
-        if stored is None:
-            connection.execute(
-                "INSERT INTO market.series (instrument_id, timeframe) VALUES (%s, %s)"
-                " ON CONFLICT DO NOTHING",
-                (row[0], series.timeframe.code),
-            )
-            stored = find(connection, series)
-            connection.execute(
-                "INSERT INTO market.series_status (series_id, sync_status)"
-                " VALUES (%s, 'pending') ON CONFLICT DO NOTHING",
-                (stored.series_id,),
-            )
-    return stored
+def touched(connection: psycopg.Connection, series: Series, window: Window) -> list[Touched]:
+    """The instruments whose lives `window` touches, ascending, each with its part of it.
 
-
-def record_life(
-    connect: Connect, stored: StoredSeries, listed: datetime | None, ended: datetime | None
-) -> None:
-    """Note when the instrument began and ended, as far as a series of it shows.
-
-    A coarse candle begins before the listing it contains, so the latest first open_time
-    and the earliest end of all series are kept.
+    Where a life is not known more closely, the instrument's whole share of the time axis
+    counts. A window in which no instrument lived is given to the one whose share it is.
     """
-    with connect() as connection:
-        connection.execute(
-            "UPDATE market.instruments SET listed_time = greatest(listed_time, %s),"
-            " ended_time = least(ended_time, %s) WHERE instrument_id ="
-            " (SELECT instrument_id FROM market.series WHERE series_id = %s)",
-            (listed, ended, stored.series_id),
+    kept = {stored.lifetime: stored for stored in lives(connection, series)}
+    shares = [part for s in identities.shares(series) if (part := s.within(window)) is not None]
+    found = []
+    for share in shares:
+        stored = kept.get(share.lifetime.number)
+        part = share.window if stored is None else share.window.intersection(stored.life)
+        if part is not None:
+            found.append(Touched(share.lifetime, stored, part))
+    if not found:
+        first = shares[0].lifetime
+        found = [Touched(first, kept.get(first.number), shares[0].window)]
+    return found
+
+
+def resolve(
+    connection: psycopg.Connection, series: Series, window: Window, *, field: str = "window"
+) -> StoredSeries:
+    """The one stored series that `window` is about.
+
+    Raises InvalidRequest, naming `field`, when the window touches two instruments of the
+    same symbol, or when nothing was ever kept of the one it touches.
+    """
+    found = touched(connection, series, window)
+    refuse_crossing(series, found, field)
+    stored = found[0].stored
+    if stored is None:
+        raise _never_loaded(series)
+    return stored
+
+
+def refuse_crossing(series: Series, found: list[Touched], field: str = "window") -> None:
+    """Raise InvalidRequest when more than one instrument is touched."""
+    if len(found) > 1:
+        told = "; ".join(f"{one.lifetime.name} in {one.window}" for one in found)
+        raise InvalidRequest(
+            field,
+            f"{series.symbol} is {len(found)} instruments here ({told}); what happens across"
+            " them has no meaning unless it is asked for (across_identities)",
         )
 
 
+def _never_loaded(series: Series) -> InvalidRequest:
+    return InvalidRequest(
+        "symbol",
+        "no candles of this series were ever loaded (DAG initial_load loads them)",
+        str(series),
+    )
+
+
+_FIRST = Lifetime()
+
+
+def register(
+    connect: Connect, series: Series, facts: InstrumentFacts, lifetime: Lifetime = _FIRST
+) -> StoredSeries:
+    """Make sure that instrument and series have rows, with the venue's latest facts.
+
+    `facts` are of the instrument of that lifetime; one that trades again has not ended.
+    """
+    with connect() as connection, connection.transaction():
+        instrument_id = instruments.record(connection, series.venue, series.market, facts, lifetime)
+        row = connection.execute(
+            "SELECT series_id FROM market.series WHERE instrument_id = %s AND timeframe = %s",
+            (instrument_id, series.timeframe.code),
+        ).fetchone()
+        if row is None:
+            connection.execute(
+                "INSERT INTO market.series (instrument_id, timeframe) VALUES (%s, %s)"
+                " ON CONFLICT DO NOTHING",
+                (instrument_id, series.timeframe.code),
+            )
+            connection.execute(
+                "INSERT INTO market.series_status (series_id, sync_status)"
+                " SELECT series_id, 'pending' FROM market.series"
+                " WHERE instrument_id = %s AND timeframe = %s ON CONFLICT DO NOTHING",
+                (instrument_id, series.timeframe.code),
+            )
+        found = lives(connection, series)
+    return next(stored for stored in found if stored.lifetime == lifetime.number)
+
+
 def everything(connect: Connect) -> list[StoredSeries]:
-    """All stored series, by symbol and timeframe."""
+    """All stored series, by symbol, lifetime and timeframe."""
     with connect() as connection:
         rows = connection.execute(
-            "SELECT venue, market, symbol, timeframe, series_id, revision"
-            " FROM market.series_names ORDER BY symbol, timeframe"
+            _LIVES + "ORDER BY n.symbol, n.lifetime, n.timeframe, n.venue, n.market"
         ).fetchall()
-    return [StoredSeries(parse_series(*row[:4]), row[4], row[5]) for row in rows]
+    return [_stored(row) for row in rows]
 
 
 def provider_ids(

@@ -1,0 +1,251 @@
+"""Writing candles inside a publishing transaction: insert, replace, remove, thaw.
+
+A candle that changes or goes keeps its old version in market.candle_revisions. A cold month
+that would change is brought back to the hot table first, so that there is one way to write.
+"""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+from psycopg import sql
+
+from candlevault import candles
+from candlevault.storage import cold
+from candlevault.storage.cold import ColdFile
+from candlevault.storage.database import Connect
+from candlevault.storage.series_registry import StoredSeries
+from candlevault.storage.sql import candle_table, for_timeframe, query
+from candlevault.timeframe import Timeframe, from_ms
+from candlevault.windows import Window
+
+_COLUMNS = (
+    "series_id", "open_time", *candles.PRICES, *candles.AMOUNTS, "trades_count", "close_time",
+    "fetch_id", "revision",
+)  # fmt: skip
+
+PARTITIONS_LOCK = 0x63765F70617274
+"""Advisory lock: shared by transactions that write candles, exclusive for one that makes or
+drops partitions."""
+
+
+def ensure_partitions(connect: Connect, timeframe: Timeframe, table: pa.Table) -> None:
+    """Make the partitions that these candles need, in a transaction of its own."""
+    if table.num_rows == 0:
+        return
+    span = _reach(timeframe, table)
+    with connect() as connection, connection.transaction():
+        if _missing(connection, span):
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (PARTITIONS_LOCK,))
+            connection.execute("SELECT market.ensure_partitions(%s, %s, %s)", span)
+
+
+def hold_partitions(connection: psycopg.Connection, timeframe: Timeframe, table: pa.Table) -> bool:
+    """Keep partitions from being dropped until the end of the transaction; false when one
+    that these candles need is gone already."""
+    if table.num_rows == 0:
+        return True
+    connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", (PARTITIONS_LOCK,))
+    return not _missing(connection, _reach(timeframe, table))
+
+
+def _reach(timeframe: Timeframe, table: pa.Table) -> tuple[str, object, object]:
+    times = candles.open_times(table)
+    # Reaching past the newest candle, so that a partition exists before it is needed; a
+    # month that has to be thawed lies around one of the candles.
+    ahead = timedelta(days=31)
+    return timeframe.code, from_ms(times[0]).replace(day=1), from_ms(times[-1]) + ahead
+
+
+def _missing(connection: psycopg.Connection, span: tuple[str, object, object]) -> int:
+    return connection.execute("SELECT market.partitions_missing(%s, %s, %s)", span).fetchone()[0]
+
+
+def write(
+    connection: psycopg.Connection,
+    stored: StoredSeries,
+    table: pa.Table,
+    fetch_ids: np.ndarray,
+    revision: int,
+    reason: str,
+) -> tuple[int, int]:
+    """Insert and replace candles; returns (inserted, changed).
+
+    `table` is ascending and unique, its `source` counts in `fetch_ids`.
+    """
+    table = _settle_cold(connection, stored, table)
+    if table.num_rows == 0:
+        return 0, 0
+    timeframe = stored.series.timeframe
+    times = candles.open_times(table)
+    count = table.num_rows
+    rows = _copy_bytes(
+        stored,
+        table.drop_columns(["source"])
+        .append_column("fetch_id", pa.array(fetch_ids[table["source"].to_numpy()]))
+        .append_column("revision", pa.array(np.full(count, revision, dtype=np.int32))),
+    )
+    bounds = {
+        "series_id": stored.series_id,
+        "first": from_ms(times[0]),
+        "last": from_ms(times[-1]),
+        "revision": revision,
+        "reason": reason,
+    }
+    some = connection.execute(
+        sql.SQL(
+            "SELECT EXISTS (SELECT FROM {candles} WHERE series_id = %(series_id)s"
+            " AND open_time >= %(first)s AND open_time <= %(last)s)"
+        ).format(candles=candle_table(timeframe)),
+        bounds,
+    ).fetchone()[0]
+    if not some:
+        _copy_in(connection, candle_table(timeframe), rows)
+        return table.num_rows, 0
+    connection.execute(
+        sql.SQL("CREATE TEMP TABLE staged_candles (LIKE {candles}) ON COMMIT DROP").format(
+            candles=candle_table(timeframe)
+        )
+    )
+    _copy_in(connection, sql.Identifier("staged_candles"), rows)
+    connection.execute("ANALYZE staged_candles")
+    changed = connection.execute(
+        for_timeframe("archive_changed_candles", timeframe), bounds
+    ).rowcount
+    if changed:
+        connection.execute(for_timeframe("update_changed_candles", timeframe), bounds)
+    inserted = connection.execute(for_timeframe("insert_new_candles", timeframe), bounds).rowcount
+    return inserted, changed
+
+
+def remove(
+    connection: psycopg.Connection,
+    stored: StoredSeries,
+    windows: list[Window],
+    revision: int,
+    reason: str,
+) -> int:
+    """Take the candles that open in `windows` out of the series; returns how many.
+
+    Their versions stay readable as of any time before this revision.
+    """
+    removed = 0
+    for window in windows:
+        for file in cold.files(connection, stored.series_id, window):
+            rows = cold.read(file)
+            if cold.within(rows, window).num_rows:
+                _thaw(connection, stored, file, rows)
+        removed += connection.execute(
+            for_timeframe("remove_candles", stored.series.timeframe),
+            {
+                "series_id": stored.series_id,
+                "window_start": window.start,
+                "window_end": window.end,
+                "revision": revision,
+                "reason": reason,
+            },
+        ).rowcount
+    if removed:
+        connection.execute(
+            for_timeframe("recount_series_status", stored.series.timeframe),
+            {"series_id": stored.series_id, "removed": removed},
+        )
+    return removed
+
+
+def _settle_cold(connection: psycopg.Connection, stored: StoredSeries, table: pa.Table) -> pa.Table:
+    """The candles that are still to be written to the hot table.
+
+    What a cold month holds already is left out; a cold month that would change is thawed.
+    """
+    if table.num_rows == 0:
+        return table
+    times = candles.open_times(table)
+    hull = Window(int(times[0]), int(times[-1]) + 1)
+    for file in cold.files(connection, stored.series_id, hull):
+        rows = cold.read(file)
+        times = candles.open_times(table)
+        inside = (times >= file.window.start_ms) & (times < file.window.end_ms)
+        part = candles.take(table, inside)
+        _, ours, theirs = np.intersect1d(
+            candles.open_times(part), candles.open_times(rows), return_indices=True
+        )
+        known = len(ours) == part.num_rows and bool(
+            candles.same_values(candles.take(part, ours), candles.take(rows, theirs)).all()
+        )
+        if known:
+            table = candles.take(table, ~inside)
+        elif part.num_rows:
+            _thaw(connection, stored, file, rows)
+    return table
+
+
+def _thaw(
+    connection: psycopg.Connection, stored: StoredSeries, file: ColdFile, rows: pa.Table
+) -> None:
+    """Bring a cold month back to the hot table, as it was."""
+    copy_in(connection, candle_table(stored.series.timeframe), stored, rows)
+    cold.strike(connection, file)
+
+
+def _copy_bytes(stored: StoredSeries, rows: pa.Table) -> bytes:
+    """Rows of candlevault.storage.cold.ROWS as COPY reads them; decimals keep every digit."""
+    count = rows.num_rows
+    step_ms = stored.series.timeframe.step_ms
+    open_ms = rows["open_time"].to_numpy()
+    close_ms = rows["close_time"].to_numpy()
+    irregular = close_ms != open_ms + step_ms - 1
+    close_times = pa.array(close_ms, mask=~irregular).cast(pa.timestamp("ms", "UTC"))
+    columns = {
+        "series_id": pa.array(np.full(count, stored.series_id, dtype=np.int16)),
+        "open_time": pa.array(open_ms).cast(pa.timestamp("ms", "UTC")).cast(pa.string()),
+        **{name: rows[name] for name in (*candles.PRICES, *candles.AMOUNTS, "trades_count")},
+        "close_time": pc.fill_null(close_times.cast(pa.string()), ""),
+        "fetch_id": rows["fetch_id"],
+        "revision": rows["revision"],
+    }
+    out = io.BytesIO()
+    pacsv.write_csv(
+        pa.table({name: columns[name] for name in _COLUMNS}),
+        out,
+        pacsv.WriteOptions(include_header=False, quoting_style="none"),
+    )
+    return out.getvalue()
+
+
+def copy_in(
+    connection: psycopg.Connection, target: sql.Identifier, stored: StoredSeries, rows: pa.Table
+) -> None:
+    """COPY rows of candlevault.storage.cold.ROWS into a table with the columns of the hot ones."""
+    _copy_in(connection, target, _copy_bytes(stored, rows))
+
+
+def _copy_in(connection: psycopg.Connection, target: sql.Identifier, rows: bytes) -> None:
+    statement = sql.SQL("COPY {target} ({columns}) FROM STDIN (FORMAT csv, NULL '')").format(
+        target=target, columns=sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
+    )
+    # All bytes are at hand before COPY starts: a stalled COPY ignores every time-out.
+    with connection.cursor().copy(statement) as copy:
+        copy.write(rows)
+
+
+def update_status(
+    connection: psycopg.Connection, stored: StoredSeries, table: pa.Table, inserted: int
+) -> None:
+    """Count what was inserted into the series' status."""
+    times = candles.open_times(table)
+    connection.execute(
+        query("update_series_status"),
+        {
+            "series_id": stored.series_id,
+            "inserted": inserted,
+            "first": from_ms(times[0]),
+            "last": from_ms(times[-1]),
+        },
+    )
