@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from decimal import Decimal
+from typing import ClassVar
 
 import ccxt
 import pytest
@@ -17,6 +18,7 @@ from candlevault.errors import (
     Unavailable,
     UnknownSymbol,
 )
+from candlevault.providers import ccxt_library
 from candlevault.providers.ccxt_exchange import CcxtExchange
 from candlevault.providers.ccxt_library import Heard, error_of, exchange_ids, market_of
 from candlevault.windows import Window
@@ -63,12 +65,23 @@ def test_exchanges_with_candles_of_their_own_are_known():
         assert getattr(ccxt, name)().has["fetchOHLCV"] is True
 
 
-def test_exchanges_whose_candles_ccxt_would_make_of_trades_are_not():
-    emulated = [
-        name for name in ccxt.exchanges if getattr(ccxt, name)().has["fetchOHLCV"] == "emulated"
-    ]
-    assert not set(emulated) & set(exchange_ids())
-    assert "bitflyer" not in exchange_ids()
+@pytest.mark.parametrize(
+    ("candles", "spot", "known"),
+    [(True, True, True), ("emulated", True, False), (None, True, False), (True, False, False)],
+)
+def test_exchanges_without_candles_of_their_own_are_not(monkeypatch, candles, spot, known):
+    """What ccxt would make of trades is not what the exchange published."""
+
+    class Made:
+        has: ClassVar = {"fetchOHLCV": candles, "spot": spot}
+
+    monkeypatch.setattr(ccxt, "exchanges", ["made"])
+    monkeypatch.setattr(ccxt, "made", Made, raising=False)
+    ccxt_library._publishing.cache_clear()
+    try:
+        assert exchange_ids() == (("made",) if known else ())
+    finally:
+        ccxt_library._publishing.cache_clear()
 
 
 def test_an_exchange_offers_what_it_publishes_with_its_own_page_size(coinbase, kraken):

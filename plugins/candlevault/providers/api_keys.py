@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass, field
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import requests
 
@@ -40,12 +40,7 @@ class ApiKey:
         return text
 
     def _spellings(self) -> set[str]:
-        return {
-            self.value,
-            quote(self.value, safe=""),
-            quote_plus(self.value),
-            json.dumps(self.value)[1:-1],
-        }
+        return {self.value, quote(self.value, safe=""), json.dumps(self.value)[1:-1]}
 
 
 def is_plain(value: str) -> bool:
