@@ -21,6 +21,7 @@ from candlevault.errors import (
     CandlevaultError,
     GeoBlocked,
     InvalidRequest,
+    KeyMissing,
     RateLimited,
     UnknownSymbol,
 )
@@ -332,7 +333,7 @@ class _Run:
             try:
                 self._one(chunk, parts, totals)
                 report.successful_batches += 1
-            except (UnknownSymbol, GeoBlocked, RateLimited):
+            except (UnknownSymbol, GeoBlocked, RateLimited, KeyMissing):
                 raise
             except CandlevaultError as error:
                 report.failed_batches += 1
