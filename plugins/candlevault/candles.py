@@ -8,7 +8,7 @@ the position of the fetch in the batch's list of fetches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -80,8 +80,19 @@ def canonical_text(table: pa.Table) -> bytes:
     A line per candle, `open_time` and VALUES joined by commas, decimals with eight places
     and no exponent. The source is left out: it says where a candle came from, not what it is.
     """
-    if table.num_rows == 0:
-        return b""
+    return b"".join(canonical_blocks(table))
+
+
+def canonical_blocks(table: pa.Table) -> Iterator[bytes]:
+    """The canonical text in blocks of bounded size."""
+    for start in range(0, table.num_rows, _BLOCK):
+        yield _canonical(table.slice(start, _BLOCK))
+
+
+_BLOCK = 65_536
+
+
+def _canonical(table: pa.Table) -> bytes:
     columns = [decimals.one_chunk(table["open_time"].cast(pa.string()))]
     for name in VALUES:
         decimal = pa.types.is_decimal(table[name].type)

@@ -319,6 +319,19 @@ def test_a_daily_file_decides_where_rest_is_silent(market, store, venue):
     assert store.read(LOADED) == before
 
 
+def test_while_rest_cannot_answer_nothing_contested_is_believed(market, store, venue):
+    before = store.read(LOADED)
+    restate(venue, AT, {"volume": "88888"}, "monthly", "daily")
+    venue.fault("503", "api/v3/klines")
+    report = radar.examine(market, store.stored)
+    assert (len(report.rewritten), report.candles_changed) == (1, 0)
+    assert "503" in report.failed[0]
+    assert store.read(LOADED) == before
+    venue.heal()
+    again = radar.examine(market, store.stored)
+    assert (len(again.rewritten), again.failed, again.candles_changed) == (1, [], 0)
+
+
 # -- other people's files --------------------------------------------------------------------
 
 

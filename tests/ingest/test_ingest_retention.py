@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from candlevault import candles
 from candlevault.errors import ColdFileDamaged, InvalidRequest
 from candlevault.ingest import retention
 from candlevault.quality import check, months
 from candlevault.storage import candle_reads, cold, freezing
-from candlevault.storage.publish import NewAbsence
+from candlevault.storage.publish import Batch, NewAbsence, publish
 from candlevault.timeframe import to_ms
 from tests.support.market import HOUR, Store, grid, ms, span
 
@@ -261,6 +262,25 @@ def test_a_partition_goes_when_all_of_it_has_left_and_comes_back_when_needed(dat
     )
     assert (done.changed, done.unchanged) == (1, 59)
     assert len(store.read(window)) == 24 * 60
+
+
+def test_a_candle_is_taken_out_of_a_cold_month_whose_partition_is_gone(database):
+    store = Store(database, code="1m")
+    window = span("2023-10-03", "2023-10-04")
+    gone = span("2023-10-03T05:07", "2023-10-03T05:08")
+    store.publish_made(window)
+    assert "candles_1m_2023_10" in apply(store, keep=1).partitions_dropped
+    evidence = ABSENCE.evidence
+    batch = Batch(
+        candles=candles.empty(),
+        fetches=[],
+        absences=[NewAbsence(gone, "not_published", evidence)],
+        removes=True,
+    )
+    done = publish(store.connect, store.stored, store.claim(gone), batch)
+    assert (done.removed, done.absent, done.lost) == (1, 1, 0)
+    assert len(store.read(window)) == 24 * 60 - 1
+    assert len(store.read(window, done.revision - 1)) == 24 * 60
 
 
 def test_files_that_do_not_count_any_more_are_swept_after_two_days(store, cold_tier, monkeypatch):

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from candlevault import identities
 from candlevault.errors import ConfigurationError, InvalidRequest
 from candlevault.instruments import InstrumentFacts
 from candlevault.storage import instruments, series_registry, settings
 from candlevault.storage.database import connector
-from tests.support.candles import series
+from tests.support.candles import series, window
 from tests.support.market import Store, new_symbol, span
 
 
@@ -115,3 +116,45 @@ def test_a_database_of_one_venue_is_never_continued_from_another(market_db, monk
     monkeypatch.setenv("CANDLEVAULT_VENUE", "simulated")
     with pytest.raises(ConfigurationError, match="default_venue 'binance', not 'simulated'"):
         settings.adopt_exchange(connect)
+
+
+@pytest.mark.parametrize("order", [("MKRUSDT", "SKYUSDT"), ("SKYUSDT", "MKRUSDT")])
+def test_a_successor_is_tied_whichever_comes_first(market_db, order):
+    connect = connector(market_db)
+    for symbol in order:
+        [lifetime] = identities.lifetimes("binance", "spot", symbol)
+        series_registry.register(connect, series("1h", symbol), facts(symbol), lifetime)
+    with connect() as connection:
+        row = connection.execute(
+            "SELECT o.symbol, n.symbol, o.successor_ratio FROM market.instruments o"
+            " JOIN market.instruments n ON n.instrument_id = o.successor_id"
+        ).fetchone()
+    assert row == ("MKRUSDT", "SKYUSDT", 24_000)
+
+
+def test_a_source_can_serve_two_markets_under_one_name(market_db):
+    with connector(market_db)() as connection:
+        stocks = series_registry.provider_ids(connection, ["polygon"], "polygon", "stocks")
+        crypto = series_registry.provider_ids(connection, ["polygon"], "polygon", "crypto")
+        again = series_registry.provider_ids(connection, ["polygon"], "polygon", "stocks")
+    assert stocks == again
+    assert stocks != crypto
+
+
+def test_a_symbol_used_twice_has_two_series(market_db):
+    connect = connector(market_db)
+    luna = series("1h", "LUNAUSDT")
+    for lifetime in identities.lifetimes("binance", "spot", "LUNAUSDT"):
+        series_registry.register(connect, luna, facts("LUNAUSDT"), lifetime)
+    with connect() as connection:
+        old, new = series_registry.lives(connection, luna)
+        assert series_registry.find(connection, luna) == new
+        assert old.share.end_ms == new.share.start_ms
+        inside = window("2022-06-01", "2022-06-02")
+        assert series_registry.resolve(connection, luna, inside) == new
+        with pytest.raises(InvalidRequest, match="2 instruments here"):
+            series_registry.resolve(connection, luna, window("2022-05-01", "2022-06-02"))
+        shown = connection.execute(
+            "SELECT symbol, timeframe, lifetime FROM market.sync_status"
+        ).fetchall()
+    assert shown == [("LUNAUSDT", "1h", 2)], "one line per symbol and timeframe"

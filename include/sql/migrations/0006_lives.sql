@@ -13,6 +13,9 @@ COMMENT ON COLUMN market.instruments.identity_source IS
 COMMENT ON COLUMN market.instruments.traded IS
     'Whether the venue said at its last answer that the instrument is traded.';
 
+-- A source can serve several markets under one name.
+ALTER TABLE market.providers DROP CONSTRAINT providers_name_key, ADD UNIQUE (name, venue, market);
+
 -- When a symbol was in the universe of a venue, as the venue and its archive showed it.
 CREATE TABLE market.universe_log (
     universe_log_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -137,7 +137,9 @@ class Collector:
             missing = self._padded(windows.runs(absent_yet, timeframe), limit)
         if held is not None and self._venue.archive is not None and "daily" not in order:
             replies["daily"] = self._ask_daily(replies, held, expected)
+        undecided = self._undecided(replies, held)
         table = self._combine(replies)
+        table = candles.take(table, ~np.isin(candles.open_times(table), undecided))
         table = candles.take(table, np.isin(candles.open_times(table), expected))
         lacking = np.setdiff1d(expected, candles.open_times(table))
         absences = self._absences(lacking, replies["archive"], replies["rest"])
@@ -153,6 +155,23 @@ class Collector:
             unanswered,
             tuple(self._repeated),
         )
+
+    def _undecided(self, replies: dict[str, _Reply], held: pa.Table | None) -> np.ndarray:
+        """Open times that the archive contests and REST could not answer just now: what is
+        stored stays until it can."""
+        if held is None:
+            return np.empty(0, dtype=np.int64)
+        passing = [
+            problem.window
+            for problem in self._problems
+            if problem.error.transient and problem.error.provider == self._venue.rest.name
+        ]
+        contested = np.union1d(
+            _differing(replies["archive"].candles, held),
+            _differing(replies["daily"].candles, held),
+        )
+        contested = np.setdiff1d(contested, candles.open_times(replies["rest"].candles))
+        return np.intersect1d(contested, windows.open_times_of(passing, self._series.timeframe))
 
     def _question(self, name: str) -> Question | None:
         """What to ask of a provider of the order, None where the venue has none such."""

@@ -26,14 +26,19 @@ _FORGETS_MS = 32 * 86_400_000
 the month. Where the archive goes on longer, REST has only forgotten the rest."""
 
 
-def facts_of(venue: Venue, symbol: str, series: Series) -> InstrumentFacts:
+def facts_of(
+    venue: Venue, symbol: str, series: Series, *, archived: bool = False
+) -> InstrumentFacts:
     """What the venue says of the symbol; an archived but unlisted one is `ARCHIVED`.
 
-    Raises UnknownSymbol when neither the venue nor its archive knows it.
+    With `archived` it was so before, and the archive, which forgets nothing, is not listed
+    again. Raises UnknownSymbol when neither the venue nor its archive knows it.
     """
     try:
         return venue.instrument(symbol)
     except UnknownSymbol:
+        if archived:
+            return InstrumentFacts(symbol, symbol, "", "", ARCHIVED, trading=False)
         end_ms = venue.archive.newest_file_end_ms(series) if venue.archive else None
         if end_ms is None:
             raise

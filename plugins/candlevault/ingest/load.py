@@ -21,6 +21,7 @@ from candlevault.errors import (
     CandlevaultError,
     GeoBlocked,
     InvalidRequest,
+    KeyMissing,
     RateLimited,
     UnknownSymbol,
 )
@@ -150,7 +151,8 @@ def load(
     """
     started = time.monotonic()
     spent = _traffic(market.venue)
-    facts = facts_of(market.venue, series.symbol, series)
+    archived = retrying(lambda: _archived(market, series))
+    facts = facts_of(market.venue, series.symbol, series, archived=archived)
     now_ms = market.venue.server_time_ms()
     window = closed_part(series, window, now_ms)
     report = LoadReport(series.symbol, series.timeframe.code, purpose, str(window))
@@ -187,6 +189,13 @@ def load(
     elif not facts.trading and report.total_batches == 0:
         report.status = "ended"
     return report
+
+
+def _archived(market: Market, series: Series) -> bool:
+    """Whether the venue had forgotten the symbol when it was asked last."""
+    with market.connect() as connection:
+        known = instruments.status(connection, series.venue, series.market, series.symbol)
+    return known == ARCHIVED
 
 
 def _register(market: Market, series: Series, facts: InstrumentFacts, share: Share) -> StoredSeries:
@@ -324,7 +333,7 @@ class _Run:
             try:
                 self._one(chunk, parts, totals)
                 report.successful_batches += 1
-            except (UnknownSymbol, GeoBlocked, RateLimited):
+            except (UnknownSymbol, GeoBlocked, RateLimited, KeyMissing):
                 raise
             except CandlevaultError as error:
                 report.failed_batches += 1

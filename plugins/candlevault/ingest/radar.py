@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 from candlevault import identities
-from candlevault.errors import CandlevaultError, InvalidRequest
+from candlevault.errors import CandlevaultError, GeoBlocked, InvalidRequest, RateLimited
 from candlevault.ingest import collect
 from candlevault.ingest.load import Market, load
 from candlevault.providers.contract import ArchiveFile
@@ -35,6 +35,7 @@ class RadarReport:
     candles_added: int = 0
     candles_removed: int = 0
     failed: list[str] = field(default_factory=list)
+    transient: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """The report as JSON-able values."""
@@ -65,7 +66,10 @@ def examine(market: Market, stored: StoredSeries) -> RadarReport:
         market.say(f"{stored}: {file.key} was rewritten ({examined} is {file.etag} now)")
         try:
             _reload(market, stored, file, report)
+        except (RateLimited, GeoBlocked):
+            raise
         except CandlevaultError as error:
+            report.transient = report.transient or error.transient
             report.failed.append(f"{file.key}: {type(error).__name__}: {error}"[:500])
             market.say(f"{stored}: {report.failed[-1]}")
     return report

@@ -29,6 +29,7 @@ def build_corrections(doc: str) -> DAG:
         params={
             "symbol": Param(type="string", pattern="^[A-Za-z0-9]{1,20}$", title="Symbol"),
             "timeframe": Param("1h", type="string", enum=list(TIMEFRAMES), title="Timeframe"),
+            "market": Param("spot", type="string", enum=["spot", "um"], title="Market"),
             "reason": Param(
                 "provider_correction",
                 type="string",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 
 from candlevault import config
-from candlevault.errors import CandlevaultError, InvalidRequest, PartlyFailed, ProviderError
+from candlevault.errors import CandlevaultError, InvalidRequest, PartlyFailed
 from candlevault.ingest import consolidation, corrections, cross_validation, fallback, radar
 from candlevault.ingest.consolidation import Verdict
 from candlevault.ingest.load import Market
@@ -30,18 +30,17 @@ def correct(params: Mapping[str, object]) -> dict[str, object]:
     """Task: apply the correction that the params describe; returns its report."""
     with runtime.task_errors():
         refuse_unknown_keys(params)
-        universe = config.universe()
-        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), universe.market)
+        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), str(params["market"]))
         series = Series(
             market.venue.venue,
-            universe.market,
-            canonical_symbol(str(params["symbol"]), universe.quote_asset),
+            market.venue.market,
+            canonical_symbol(str(params["symbol"]), config.universe().quote_asset),
             parse_timeframe(str(params["timeframe"])),
         )
         since = datetime.now(UTC).isoformat()
         report = _apply(market, series, params)
         market.say(str(report))
-        return {**report.as_dict(), "since": since}
+        return {**report.as_dict(), "market": series.market, "since": since}
 
 
 def _apply(
@@ -75,7 +74,7 @@ def _apply(
 def impact(report: Mapping[str, object]) -> list[dict[str, object]]:
     """Task: the stored backtests that read what the correction has changed."""
     with runtime.task_errors():
-        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), config.universe().market)
+        market = runtime.market(config.setting("CANDLEVAULT_VENUE"), str(report["market"]))
         series = Series(
             market.venue.venue,
             market.venue.market,
@@ -98,11 +97,11 @@ def impact(report: Mapping[str, object]) -> list[dict[str, object]]:
 
 
 def radar_of(market: Market, stored: StoredSeries) -> dict[str, object]:
-    """Examine one series; raises ProviderError when one of its files could not be loaded."""
+    """Examine one series; raises PartlyFailed when one of its files could not be loaded."""
     report = radar.examine(market, stored)
     market.say(str(report))
     if report.failed:
-        raise ProviderError(f"{stored}: {'; '.join(report.failed)}")
+        raise PartlyFailed("; ".join(report.failed), transient=report.transient)
     return report.as_dict()
 
 

@@ -103,7 +103,9 @@ def fingerprint(
 
 def fingerprint_of(table: pa.Table, window: Window, known: list[Absence]) -> str:
     """The fingerprint of candles already read, with the absences known of their window."""
-    digest = hashlib.sha256(candles.canonical_text(table))
+    digest = hashlib.sha256()
+    for block in candles.canonical_blocks(table):
+        digest.update(block)
     digest.update(b"absent\n")
     for run in windows.merge(
         part for absence in known if (part := absence.window.intersection(window)) is not None

@@ -7,7 +7,7 @@ that would change is brought back to the hot table first, so that there is one w
 from __future__ import annotations
 
 import io
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import psycopg
@@ -35,32 +35,32 @@ PARTITIONS_LOCK = 0x63765F70617274
 drops partitions."""
 
 
-def ensure_partitions(connect: Connect, timeframe: Timeframe, table: pa.Table) -> None:
-    """Make the partitions that these candles need, in a transaction of its own."""
-    if table.num_rows == 0:
+def ensure_partitions(connect: Connect, timeframe: Timeframe, touched: Window | None) -> None:
+    """Make the partitions that writing in a window needs, in a transaction of its own."""
+    if touched is None:
         return
-    span = _reach(timeframe, table)
+    span = _reach(timeframe, touched)
     with connect() as connection, connection.transaction():
         if _missing(connection, span):
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (PARTITIONS_LOCK,))
             connection.execute("SELECT market.ensure_partitions(%s, %s, %s)", span)
 
 
-def hold_partitions(connection: psycopg.Connection, timeframe: Timeframe, table: pa.Table) -> bool:
+def hold_partitions(
+    connection: psycopg.Connection, timeframe: Timeframe, touched: Window | None
+) -> bool:
     """Keep partitions from being dropped until the end of the transaction; false when one
-    that these candles need is gone already."""
-    if table.num_rows == 0:
+    that writing in the window needs is gone already."""
+    if touched is None:
         return True
     connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", (PARTITIONS_LOCK,))
-    return not _missing(connection, _reach(timeframe, table))
+    return not _missing(connection, _reach(timeframe, touched))
 
 
-def _reach(timeframe: Timeframe, table: pa.Table) -> tuple[str, object, object]:
-    times = candles.open_times(table)
-    # Reaching past the newest candle, so that a partition exists before it is needed; a
-    # month that has to be thawed lies around one of the candles.
-    ahead = timedelta(days=31)
-    return timeframe.code, from_ms(times[0]).replace(day=1), from_ms(times[-1]) + ahead
+def _reach(timeframe: Timeframe, touched: Window) -> tuple[str, datetime, datetime]:
+    # Whole months, because a cold one is thawed as a whole; and past the newest candle, so
+    # that a partition exists before it is needed.
+    return timeframe.code, touched.start.replace(day=1), touched.end + timedelta(days=31)
 
 
 def _missing(connection: psycopg.Connection, span: tuple[str, object, object]) -> int:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import psycopg
 
+from candlevault import identities
 from candlevault.identities import Lifetime
 from candlevault.instruments import InstrumentFacts
 from candlevault.storage.database import Connect
@@ -50,14 +51,32 @@ def record(
                 lifetime.successor_ratio,
             ),
         ).fetchone()
-    if lifetime.successor is not None:
-        connection.execute(
-            "UPDATE market.instruments SET successor_id = (SELECT max(s.instrument_id)"
-            " FROM market.instruments s WHERE (s.venue, s.market, s.symbol) = (%s, %s, %s))"
-            " WHERE instrument_id = %s AND successor_id IS NULL",
-            (venue, market, lifetime.successor, row[0]),
-        )
+    _link(connection, venue, market, facts.symbol, lifetime)
     return row[0]
+
+
+def _link(
+    connection: psycopg.Connection, venue: str, market: str, symbol: str, lifetime: Lifetime
+) -> None:
+    """Tie an instrument to the one that replaced it, whichever of the two came here first."""
+    pairs = [(symbol, lifetime)] if lifetime.successor is not None else []
+    for name, before in (*pairs, *identities.predecessors(venue, market, symbol)):
+        connection.execute(
+            "UPDATE market.instruments old SET successor_id = new.instrument_id"
+            " FROM market.instruments new"
+            " WHERE (new.venue, new.market, new.symbol, new.lifetime) = (%(venue)s, %(market)s,"
+            "        %(successor)s, 1)"
+            " AND (old.venue, old.market, old.symbol, old.lifetime) = (%(venue)s, %(market)s,"
+            "        %(symbol)s, %(lifetime)s)"
+            " AND old.successor_id IS NULL",
+            {
+                "venue": venue,
+                "market": market,
+                "successor": before.successor,
+                "symbol": name,
+                "lifetime": before.number,
+            },
+        )
 
 
 def record_life(
@@ -86,6 +105,16 @@ def traded(connection: psycopg.Connection, venue: str, market: str) -> dict[str,
             (venue, market),
         ).fetchall()
     )
+
+
+def status(connection: psycopg.Connection, venue: str, market: str, symbol: str) -> str | None:
+    """The venue's last word on the instrument that the symbol means today; None if unknown."""
+    row = connection.execute(
+        "SELECT status FROM market.instruments WHERE venue = %s AND market = %s AND symbol = %s"
+        " ORDER BY lifetime DESC LIMIT 1",
+        (venue, market, symbol),
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 def note(

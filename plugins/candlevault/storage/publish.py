@@ -15,6 +15,7 @@ import numpy as np
 import psycopg
 import pyarrow as pa
 
+from candlevault import candles
 from candlevault.errors import LeaseLost, StorageError
 from candlevault.provenance import Fetch, Rejected
 from candlevault.storage import absence_writes, candle_writes, corrections, discrepancies
@@ -27,6 +28,7 @@ from candlevault.storage.ledger import Claim
 from candlevault.storage.locks import begin_publication
 from candlevault.storage.series_registry import StoredSeries, provider_ids
 from candlevault.timeframe import from_ms
+from candlevault.windows import Window
 
 __all__ = ["Batch", "NewAbsence", "Published", "publish"]
 
@@ -52,6 +54,17 @@ class Batch:
     reason: str = "load"
     removes: bool = False
     correction: Correction | None = None
+
+    @property
+    def touched(self) -> Window | None:
+        """The window that holds everything the batch may write or take out."""
+        times = candles.open_times(self.candles)
+        spans = [Window(int(times[0]), int(times[-1]) + 1)] if len(times) else []
+        if self.removes:
+            spans += [absence.window for absence in self.absences]
+        if not spans:
+            return None
+        return Window(min(s.start_ms for s in spans), max(s.end_ms for s in spans))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +99,7 @@ _ROUNDS = 5
 
 def _publish(connect: Connect, stored: StoredSeries, claim: Claim, batch: Batch) -> Published:
     for _ in range(_ROUNDS):
-        candle_writes.ensure_partitions(connect, stored.series.timeframe, batch.candles)
+        candle_writes.ensure_partitions(connect, stored.series.timeframe, batch.touched)
         done = _transact(connect, stored, claim, batch)
         if done is not None:
             return done
@@ -109,7 +122,7 @@ def _transact(
             ).fetchone()[0]
         )
         _refuse_overtaken(connection, claim)
-        if not candle_writes.hold_partitions(connection, stored.series.timeframe, batch.candles):
+        if not candle_writes.hold_partitions(connection, stored.series.timeframe, batch.touched):
             return None
         fetch_ids = _insert_fetches(connection, stored, claim, batch.fetches)
         inserted, changed = candle_writes.write(

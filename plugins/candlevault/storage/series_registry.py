@@ -219,9 +219,18 @@ def provider_ids(
 ) -> dict[str, int]:
     """The ids of these providers of a venue and market, made where missing."""
     wanted = sorted(set(names))
+
+    def known() -> dict[str, int]:
+        return dict(
+            connection.execute(
+                "SELECT name, provider_id FROM market.providers"
+                " WHERE name = ANY(%s) AND venue = %s AND market = %s",
+                (wanted, venue, market),
+            ).fetchall()
+        )
+
     # Looked up first: an upsert would burn a number of a small sequence at every call.
-    find_all = "SELECT name, provider_id FROM market.providers WHERE name = ANY(%s)"
-    found = dict(connection.execute(find_all, (wanted,)).fetchall())
+    found = known()
     for name in wanted:
         if name not in found:
             connection.execute(
@@ -229,4 +238,4 @@ def provider_ids(
                 " ON CONFLICT DO NOTHING",
                 (name, venue, market),
             )
-    return dict(connection.execute(find_all, (wanted,)).fetchall())
+    return known()
