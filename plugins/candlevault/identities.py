@@ -21,8 +21,8 @@ from candlevault.series import parse as parse_series
 from candlevault.timeframe import to_ms
 from candlevault.windows import Window
 
-FOREVER_MS = 253_402_300_800_000
-"""9999-12-31: the end of the last lifetime's share of the time axis."""
+FOREVER_MS = 253_402_214_400_000
+"""9999-12-31T00:00:00Z: the end of the last lifetime's share of the time axis."""
 
 
 @dataclass(frozen=True, slots=True)

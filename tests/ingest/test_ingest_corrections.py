@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
-from candlevault.errors import InvalidRequest
+from candlevault.errors import InvalidRequest, StorageError
 from candlevault.ingest import corrections, cross_validation, radar
 from candlevault.ingest.load import load
+from candlevault.storage import corrections as correction_log
 from tests.support.candles import series
 from tests.support.market import (
     HOUR,
@@ -149,7 +152,11 @@ def test_times_may_be_iso_and_optional_columns_given_or_empty(market, store):
         (csv(row(AT, open="٣")), "line 2: open must be"),
         (csv(row(AT, open_time="2024-02-10T05:00:00")), "must carry a time zone"),
         (csv(row(AT, open_time="yesterday")), "must be a time such as"),
-        (csv(row(AT, open_time=10**17)), "before the year 9999"),
+        (csv(row(AT, open_time=10**17)), "after 1970 and before 9000"),
+        (csv(row(AT, open_time="1960-01-01T00:00:00Z")), "after 1970 and before 9000"),
+        (csv(row(AT, open_time="9999-12-31T23:00:00Z")), "after 1970 and before 9000"),
+        (csv(row(AT, open_time=253402300799999)), "after 1970 and before 9000"),
+        (csv(row(AT, open_time="2024-02-10T05:00:00.000001Z")), "must be whole milliseconds"),
         (csv(row(AT)) + b"1,2\n", "line 3: has 2 fields, the header 6"),
         (b"\xff\xfe", "must be UTF-8"),
         (csv(row(AT)) + b"\0", "without NUL"),
@@ -195,6 +202,84 @@ def test_a_manual_candle_is_labelled_as_such(market, store):
         " market.candles_1h WHERE series_id = %(id)s)"
     )
     assert provider == "binance_manual"
+
+
+def test_the_fetch_of_a_file_tells_its_size(market, store):
+    body = csv(row(AT, high="1000"))
+    fix(market, body)
+    [(size,)] = store.rows("SELECT bytes FROM market.fetches WHERE url = 'file:fix.csv'")
+    assert size == len(body)
+
+
+def test_a_file_that_the_store_refuses_leaves_no_batch_running(market, store, monkeypatch):
+    def refuse(*arguments):
+        raise StorageError("the store refused it")
+
+    monkeypatch.setattr(corrections.publish, "publish", refuse)
+    with pytest.raises(StorageError):
+        fix(market, csv(row(AT, high="1000")))
+    assert store.rows(
+        "SELECT state, error FROM market.batches WHERE series_id = %(id)s"
+        " AND purpose = 'correction'"
+    ) == [("failed", "StorageError: the store refused it")]
+
+
+# -- what a run has applied ------------------------------------------------------------------
+
+
+def applied(market, run: str = "run-1") -> dict:
+    return correction_log.applied_since(market.connect, series("1h", SYMBOL), run)
+
+
+def first_change(store: Store, revision: int) -> list:
+    [times] = store.rows(
+        "SELECT min(superseded_at), max(superseded_at) FROM market.candle_revisions"
+        " WHERE series_id = %(id)s AND superseded_revision = %(revision)s",
+        revision=revision,
+    )
+    return list(times)
+
+
+def test_what_a_run_applied_is_known_to_its_next_attempt(market, store):
+    """Published, then killed: the second attempt changes nothing and still finds it."""
+    fix(market, csv(row(AT, high="900")), name="other run's")
+    market.run_id = "run-2"
+    assert applied(market, "run-2") == {}
+    body = csv(row(AT + HOUR, high="1000"), row(AT + 2 * HOUR, high="1000"))
+    fix(market, body)
+    first, last = first_change(store, store.revision)
+    assert fix(market, body).outcome == "unchanged"
+    since = applied(market, "run-2")
+    assert since == {store.stored.series_id: first}
+    assert first <= last, "a change is written before its revision is"
+    [(earlier,)] = store.rows(
+        "SELECT max(recorded_at) FROM market.series_revisions WHERE series_id = %(id)s"
+        " AND revision < %(revision)s",
+        revision=store.revision,
+    )
+    assert earlier < first, "what another run changed before does not count"
+
+
+def test_of_several_changes_of_a_run_the_first_counts(market, store, venue):
+    fix(market, csv(row(AT, high="1000")))
+    first, _ = first_change(store, store.revision)
+    reread(market)
+    assert applied(market) == {store.stored.series_id: first}
+
+
+def test_a_candle_that_only_came_back_counts_from_its_revision(market, store, venue):
+    restate(venue, AT, None)
+    market.run_id = "before"
+    reread(market)
+    venue.exchange.restatements.clear()
+    market.run_id = "run-3"
+    assert reread(market).records_inserted == 1
+    [(recorded,)] = store.rows(
+        "SELECT recorded_at FROM market.series_revisions WHERE series_id = %(id)s"
+        " AND revision = %(revision)s",
+        revision=store.revision,
+    )
+    assert applied(market, "run-3") == {store.stored.series_id: recorded}
 
 
 # -- reading again ---------------------------------------------------------------------------
@@ -330,6 +415,61 @@ def test_while_rest_cannot_answer_nothing_contested_is_believed(market, store, v
     venue.heal()
     again = radar.examine(market, store.stored)
     assert (len(again.rewritten), again.failed, again.candles_changed) == (1, [], 0)
+
+
+def test_the_oldest_version_loaded_counts_at_the_first_look(market, store, venue):
+    """A single candle read from the rewritten file does not make the rest of it compared."""
+    restate(venue, AT, {"volume": "77777.5"})
+    late = span("2024-02-25T05:00", "2024-02-25T06:00")
+    load(market, series("1h", SYMBOL), late, purpose="x", reread=late)
+    report = radar.examine(market, store.stored)
+    assert (len(report.rewritten), report.candles_changed) == (1, 1)
+
+
+# -- symbols that REST has forgotten ---------------------------------------------------------
+
+
+@pytest.fixture
+def forgotten(market_db, tmp_path):
+    """An ended symbol that only the archive still knows, loaded and looked at once."""
+    files = ReplayFiles(tmp_path)
+    files.write(SYMBOL, range(ms("2024-01-01"), ms("2024-03-10"), HOUR))
+    files.end(SYMBOL, "2024-03-10T00:00:00Z", forgotten=True)
+    with simulated(files.root, NOW) as venue:
+        market = market_at(market_db, venue.base_url)
+        report = load(market, series("1h", SYMBOL), span("2024-01-01", NOW_DAY), purpose="x")
+        assert report.lost == 0
+        store = Store(market_db, SYMBOL)
+        radar.examine(market, store.stored)
+        yield market, store, venue
+
+
+NOW_DAY = "2024-04-20"
+
+
+def test_a_rewritten_daily_file_corrects_a_forgotten_symbol(forgotten):
+    market, store, venue = forgotten
+    restate(venue, AT, {"volume": "77777.5"}, "daily")
+    report = radar.examine(market, store.stored)
+    assert (len(report.rewritten), report.candles_changed) == (1, 1)
+    assert {r["open_time"]: r for r in store.read(LOADED)}[AT]["volume"] == Decimal("77777.5")
+
+
+def test_a_monthly_file_alone_takes_no_candle_out(forgotten):
+    market, store, venue = forgotten
+    before = store.read(LOADED)
+    restate(venue, AT, None, "monthly")
+    report = radar.examine(market, store.stored)
+    assert (len(report.rewritten), report.candles_removed) == (1, 0)
+    assert store.read(LOADED) == before
+
+
+def test_both_kinds_of_files_together_do(forgotten):
+    market, store, venue = forgotten
+    restate(venue, AT, None)
+    report = radar.examine(market, store.stored)
+    assert report.candles_removed == 1
+    assert AT not in {r["open_time"] for r in store.read(LOADED)}
 
 
 # -- other people's files --------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 from candlevault.errors import UnknownSymbol
 from candlevault.ingest.load import load
 from candlevault.ingest.syncs import gap_fill
+from candlevault.quality import months
 from candlevault.windows import Window
 from tests.support.candles import series
 from tests.support.market import (
@@ -177,3 +178,36 @@ def test_what_is_stored_from_before_the_venues_first_candle_stays_stored(market_
         )
         == []
     )
+
+
+def test_a_halt_that_looked_like_an_end_is_a_pause_when_trading_goes_on(market_db, tmp_path):
+    """A sync in the middle of a halt; no candle ever lies in what it took for the end."""
+    halt = span("2024-02-10T10:00", "2024-02-10T13:00")
+    times = [t for t in range(ms("2024-02-01"), NOW, HOUR) if not halt.contains(t)]
+    halted = ReplayFiles(tmp_path / "halted")
+    halted.write("HALTUSDT", [t for t in times if t < halt.start_ms])
+    halted.end("HALTUSDT", "2024-02-10T10:00:00Z")
+    resumed = ReplayFiles(tmp_path / "resumed")
+    resumed.write("HALTUSDT", times)
+    asked = span("2024-02-01", "2024-02-10T12:20")
+    with simulated(halted.root, "2024-02-10T12:20") as venue:
+        load(market_at(market_db, venue.base_url), series("1h", "HALTUSDT"), asked, purpose="x")
+    store = Store(market_db, "HALTUSDT")
+    assert store.stored.life.end_ms == halt.start_ms
+    with simulated(resumed.root, NOW) as venue:
+        market = market_at(market_db, venue.base_url)
+        whole = span("2024-02-01", "2024-04-20")
+        report = load(market, series("1h", "HALTUSDT"), whole, purpose="x")
+    assert report.lost == 0
+    again = Store(market_db, "HALTUSDT")
+    assert again.stored.ended_ms is None
+    assert again.stored.life.end_ms > NOW
+    assert {reason for reason, *_ in life(again)} <= {"pause", "not_published"}
+    assert [row["open_time"] for row in again.read(whole)] == [t for t in times if t < whole.end_ms]
+
+
+def test_a_month_in_which_the_life_ended_is_complete(market_db, venue):
+    backfill(market_db, venue, "GONEUSDT", YEAR)
+    store = Store(market_db, "GONEUSDT")
+    taken = months.take(store.connect, store.stored, span("2024-03-01", "2024-03-20T03:00"))
+    assert [month.verdict for month in taken] == ["complete"]

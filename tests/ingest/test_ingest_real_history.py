@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -205,7 +205,9 @@ def test_retention_on_nearly_six_years_of_hours(market, store):
     months.take(store.connect, store.stored, FULL)
     hashes = store.rows(f"{ledger} WHERE series_id = %(id)s ORDER BY month")
 
-    report = retention.apply(store.connect, store.stored, 12, now, say=lambda line: None)
+    report = retention.apply(
+        store.connect, store.stored, 12, now, say=lambda line: None, linger=timedelta(0)
+    )
 
     hot = store.rows("SELECT count(*) FROM market.candles_1h WHERE series_id = %(id)s")[0][0]
     assert report.hot_candles == hot == 365 * 24

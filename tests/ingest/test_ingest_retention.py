@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from candlevault import candles
 from candlevault.errors import ColdFileDamaged, InvalidRequest
 from candlevault.ingest import retention
-from candlevault.quality import check, months
+from candlevault.quality import check, months, overlay, sql_tests
 from candlevault.storage import candle_reads, cold, freezing
 from candlevault.storage.publish import Batch, NewAbsence, publish
 from candlevault.timeframe import to_ms
@@ -44,8 +45,12 @@ ABSENCE = NewAbsence(
 OTHER = {"volume": 99_999, "close": 3, "high": 1_000, "low": 1, "open": 2}
 
 
-def apply(store: Store, keep: int = 2, now: datetime = NOW) -> retention.RetentionReport:
-    return retention.apply(store.connect, store.stored, keep, now, say=lambda line: None)
+def apply(
+    store: Store, keep: int = 2, now: datetime = NOW, linger: timedelta = timedelta(0)
+) -> retention.RetentionReport:
+    return retention.apply(
+        store.connect, store.stored, keep, now, say=lambda line: None, linger=linger
+    )
 
 
 def hot(store: Store) -> int:
@@ -200,6 +205,23 @@ def test_a_candle_that_fills_a_hole_of_a_cold_month_is_stored(store):
     assert store.absences(HELD) == []
 
 
+@pytest.mark.parametrize(
+    "edge", [span("2024-01-01", "2024-01-01T05:00"), span("2024-01-31T20:00", "2024-02-01")]
+)
+def test_candles_at_the_edge_of_a_cold_month_belong_to_it(database, edge):
+    store = Store(database)
+    store.publish_made(span("2023-12-01", "2024-02-10"), without=grid(edge))
+    apply(store)
+    done = store.publish_made(edge)
+    assert done.inserted == len(grid(edge))
+    assert retention.refreeze(store.connect, store.stored) == 31 * 24
+    assert hot(store) == 9 * 24
+    assert len(store.read(span("2023-12-01", "2024-02-10"))) == 71 * 24
+    report = check.check(store.connect, store.stored, span("2023-12-01", "2024-02-10"), to_ms(NOW))
+    assert report.failures == []
+    assert apply(store).months_moved == 0
+
+
 # -- files that cannot be trusted ------------------------------------------------------------
 
 
@@ -262,6 +284,50 @@ def test_a_partition_goes_when_all_of_it_has_left_and_comes_back_when_needed(dat
     )
     assert (done.changed, done.unchanged) == (1, 59)
     assert len(store.read(window)) == 24 * 60
+
+
+def test_an_emptied_partition_stays_for_readers_of_an_older_state(database):
+    store = Store(database, code="1m")
+    window = span("2023-09-03", "2023-09-04")
+    store.publish_made(window)
+    with store.connect() as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        revision = candle_reads.current_revision(reader, store.stored)
+        report = apply(store, keep=1, linger=timedelta(hours=1))
+        assert report.candles_moved == 24 * 60
+        assert "candles_1m_2023_09" not in report.partitions_dropped
+        assert candle_reads.read(reader, store.stored, window, revision).num_rows == 24 * 60
+    assert "candles_1m_2023_09" in apply(store, keep=1).partitions_dropped
+    assert len(store.read(window)) == 24 * 60
+
+
+def test_dropping_never_waits_long_nor_fails_for_a_busy_reader(database):
+    store = Store(database, code="1m")
+    store.publish_made(span("2023-08-03", "2023-08-04"))
+    with store.connect() as reader:
+        reader.execute("SELECT count(*) FROM market.candles_1m")
+        assert apply(store, keep=1).partitions_dropped == []
+    assert "candles_1m_2023_08" in apply(store, keep=1).partitions_dropped
+
+
+def test_a_check_sees_a_month_that_goes_cold_while_it_begins(store, monkeypatch):
+    months.take(store.connect, store.stored, HELD)
+    found = overlay._cold_series
+    calls = []
+
+    def and_freeze_meanwhile(connection, series_id, window):
+        frozen = found(connection, series_id, window)
+        if not calls:
+            calls.append(freezing.freeze(store.connect, store.stored, date(2024, 1, 1)))
+        return frozen
+
+    monkeypatch.setattr(overlay, "_cold_series", and_freeze_meanwhile)
+    with store.connect() as connection:
+        outcomes = sql_tests.run(
+            connection, sql_tests.project_tests(), store.stored.series_id, HELD, NOW
+        )
+    assert calls == [31 * 24 - 2]
+    assert [o.test.name for o in outcomes if not o.passed and o.test.severity == "fail"] == []
 
 
 def test_a_candle_is_taken_out_of_a_cold_month_whose_partition_is_gone(database):

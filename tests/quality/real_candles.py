@@ -106,7 +106,8 @@ def listing(of: RealSeries, table: pa.Table) -> list[NewAbsence]:
     day = first - first % DAY
     if "_" in of.files[0].name or first == day or first < ms("2020-01-02"):
         return []
-    return [NewAbsence(Window(day, first), "before_listing", {"rest": ["shared data"]})]
+    evidence = {"rest": ["shared data"], "first_open_time_ms": first}
+    return [NewAbsence(Window(day, first), "before_listing", evidence)]
 
 
 def irregular(shared_data: Path, name: str) -> list[dict[str, str]]:

@@ -6,6 +6,8 @@ import pytest
 
 from candlevault.errors import LeaseLost, StorageError
 from candlevault.provenance import Rejected
+from candlevault.storage.publish import Batch, NewAbsence, publish
+from tests.support.candles import fetch
 from tests.support.market import HOUR, Store, absence, grid, made, ms, plain, span, values_at
 
 DAY_ONE = span("2024-01-01", "2024-01-02")
@@ -168,3 +170,18 @@ def test_a_rejected_row_is_quarantined_once_however_often_it_comes(store):
         " ORDER BY quarantine_id"
     )
     assert rows == [(["low_positive"], "-1")] * 2 + [(["low_positive"], "-2")]
+
+
+def test_taking_everything_out_while_inserting_others_keeps_the_status_right(store):
+    early, late = span("2024-01-01", "2024-01-01T05:00"), span("2024-01-02", "2024-01-02T03:00")
+    store.publish_made(early)
+    gone = NewAbsence(early, "pause", {"rest": [{}], "archive": [{}], "neighbours_ms": [0, 1]})
+    window = span("2024-01-01", "2024-01-02T03:00")
+    batch = Batch(made(grid(late)), [fetch(store.series)], [gone], removes=True)
+    done = publish(store.connect, store.stored, store.claim(window), batch)
+    assert (done.inserted, done.removed) == (3, 5)
+    [row] = store.rows(
+        "SELECT total_candles, oldest_data_time, newest_data_time FROM market.series_status"
+        " WHERE series_id = %(id)s"
+    )
+    assert row == (3, late.start, span("2024-01-02T02:00", "2024-01-03").start)

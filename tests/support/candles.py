@@ -162,6 +162,8 @@ def absence(start: str, end: str, reason: str = "not_published") -> NewAbsence:
         "archive": answer,
         "rest": answer,
     }
+    if reason == "before_listing":
+        evidence["first_open_time_ms"] = span.end_ms
     return NewAbsence(span, reason, evidence)
 
 

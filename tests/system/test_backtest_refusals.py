@@ -59,7 +59,7 @@ def test_a_missing_field_is_refused_with_400(vault, field):
             {"strategy": {"name": "sma_cross", "params": {"fast": 9, "slow": 3}}},
             "strategy.params.fast",
         ),
-        ({"venue": "kraken"}, "venue"),
+        ({"venue": "krakken"}, "venue"),
     ],
 )
 def test_the_first_task_fails_and_leaves_a_failed_record(vault, rows, run_dag, change, field):

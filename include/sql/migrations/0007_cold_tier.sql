@@ -25,24 +25,40 @@ ALTER TABLE market.series_months ADD COLUMN thawed_at timestamptz;
 COMMENT ON COLUMN market.series_months.thawed_at IS
     'When a correction brought a cold month back to the hot table; it goes back at once.';
 
--- Drops partitions that end at or before a time and hold nothing. The caller holds the
--- advisory lock of partitions.
-CREATE FUNCTION market.drop_empty_partitions(timeframe text, before timestamptz)
+COMMENT ON VIEW market.ohlcv_data_all IS
+    'Every stored candle of every venue and market that is still in the hot tables; see market.cold_files for the months that are not.';
+COMMENT ON VIEW market.ohlcv_data IS
+    'Stored candles of the default venue and market in the hot tables: the relation for any SQL client. Months in market.cold_files are read through the library.';
+
+-- Drops partitions that end at or before a time and hold nothing, unless a month left one of
+-- them after `left_before`: DROP does not respect snapshots, and an older one would find the
+-- month neither here nor in market.cold_files. The caller holds the advisory lock of
+-- partitions. Readers lock the parent first, so this does too.
+CREATE FUNCTION market.drop_empty_partitions(timeframe text, before timestamptz, left_before timestamptz)
 RETURNS text[] LANGUAGE plpgsql SET timezone = 'UTC' AS $$
 DECLARE
     part    record;
     filled  boolean;
+    parent  text := 'candles_' || timeframe;
     dropped text[] := '{}';
 BEGIN
     FOR part IN
-        SELECT c.relname AS name,
-               (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''([^'']+)''\)'))[1]::timestamptz AS upper
-        FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
-        WHERE h.inhparent = format('market.%I', 'candles_' || timeframe)::regclass
-        ORDER BY c.relname
+        SELECT * FROM (
+            SELECT c.relname AS name, b.bounds[1]::timestamptz AS lower, b.bounds[2]::timestamptz AS upper
+            FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid,
+                 LATERAL (SELECT regexp_match(pg_get_expr(c.relpartbound, c.oid),
+                                              'FROM \(''([^'']+)''\) TO \(''([^'']+)''\)') AS bounds) b
+            WHERE h.inhparent = format('market.%I', parent)::regclass
+        ) p
+        WHERE upper <= before
+          AND NOT EXISTS (SELECT FROM market.cold_files f JOIN market.series s USING (series_id)
+                          WHERE s.timeframe = drop_empty_partitions.timeframe AND f.written_at > left_before
+                            AND f.month >= p.lower AND f.month < p.upper)
+        ORDER BY name
     LOOP
-        CONTINUE WHEN part.upper IS NULL OR part.upper > before;
-        EXECUTE format('LOCK TABLE market.%I IN ACCESS EXCLUSIVE MODE', part.name);
+        EXECUTE format('SELECT EXISTS (SELECT FROM market.%I)', part.name) INTO filled;
+        CONTINUE WHEN filled;
+        EXECUTE format('LOCK TABLE ONLY market.%I IN ACCESS EXCLUSIVE MODE', parent);
         EXECUTE format('SELECT EXISTS (SELECT FROM market.%I)', part.name) INTO filled;
         CONTINUE WHEN filled;
         EXECUTE format('DROP TABLE market.%I', part.name);

@@ -34,8 +34,13 @@ from candlevault.windows import Window
 ARCHIVE_FIRST = ("archive", "rest")
 REST_FIRST = ("rest", "archive")
 DAILY_FIRST = ("daily", "rest")
-ARCHIVE_ONLY = ("archive",)
-"""For symbols that the venue itself does not answer for any more."""
+
+
+def without_rest(order: tuple[str, ...]) -> tuple[str, ...]:
+    """The order for a symbol that the venue does not answer for any more: both kinds of files,
+    so that neither's word alone makes a candle absent."""
+    return ("daily", "archive") if order == DAILY_FIRST else ("archive", "daily")
+
 
 _A_DAY_MS = 86_400_000
 
@@ -142,7 +147,7 @@ class Collector:
         table = candles.take(table, ~np.isin(candles.open_times(table), undecided))
         table = candles.take(table, np.isin(candles.open_times(table), expected))
         lacking = np.setdiff1d(expected, candles.open_times(table))
-        absences = self._absences(lacking, replies["archive"], replies["rest"])
+        absences = self._absences(lacking, replies)
         explained = windows.open_times_of([a.window for a in absences], timeframe)
         unanswered = self._unanswered(np.setdiff1d(lacking, explained))
         return Collected(
@@ -303,18 +308,19 @@ class Collector:
     def _of_rest(self, fetch: Fetch) -> bool:
         return fetch.provider == self._venue.rest.name
 
-    def _absences(self, lacking: np.ndarray, archive: _Reply, rest: _Reply) -> list[NewAbsence]:
+    def _absences(self, lacking: np.ndarray, replies: dict[str, _Reply]) -> list[NewAbsence]:
         timeframe = self._series.timeframe
-        sent = np.union1d(archive.sent, rest.sent)
+        sent = np.unique(np.concatenate([reply.sent for reply in replies.values()]))
         # A row that came but was refused is not an absence.
         silent = np.setdiff1d(lacking, sent)
-        replies = {"archive": archive, "rest": rest}
         for witness in self._witnesses:
             covered = windows.open_times_of(replies[witness].covers, timeframe)
             silent = np.intersect1d(silent, covered)
         found = []
         for run in windows.runs(silent, timeframe):
-            neighbours, nearest = self._neighbours(run, sent if self._refused else rest.sent)
+            neighbours, nearest = self._neighbours(
+                run, sent if self._refused else replies["rest"].sent
+            )
             if None in neighbours:
                 continue
             evidence: dict[str, object] = {"neighbours_ms": neighbours}

@@ -19,7 +19,6 @@ import pyarrow as pa
 
 from candlevault import candles
 from candlevault.errors import InvalidRequest
-from candlevault.identities import FOREVER_MS
 from candlevault.quality.judge import MAX_ROWS
 from candlevault.timeframe import Timeframe, to_ms
 
@@ -28,6 +27,8 @@ OPTIONAL = (*candles.AMOUNTS[1:], "trades_count", "close_time")
 MAX_BYTES = 16 * 2**20
 
 _TOLD = 20
+_LATEST_MS = 221_845_392_000_000
+"""9000-01-01."""
 _DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,8})?", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -138,10 +139,13 @@ def _record(columns: list[str], row: list[str]) -> dict:
 
 
 def _moment(name: str, value: str) -> int:
-    if _WHOLE.fullmatch(value):
-        if int(value) >= FOREVER_MS:
-            raise ValueError(f"{name} must be milliseconds before the year 9999: {value!r}")
-        return int(value)
+    time_ms = int(value) if _WHOLE.fullmatch(value) else _iso_ms(name, value)
+    if not 0 <= time_ms < _LATEST_MS:
+        raise ValueError(f"{name} must lie after 1970 and before 9000: {value[:40]!r}")
+    return time_ms
+
+
+def _iso_ms(name: str, value: str) -> int:
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
@@ -150,4 +154,9 @@ def _moment(name: str, value: str) -> int:
         ) from None
     if moment.tzinfo is None:
         raise ValueError(f"{name} must carry a time zone, such as Z: {value[:40]!r}")
-    return to_ms(moment)
+    if moment.microsecond % 1000:
+        raise ValueError(f"{name} must be whole milliseconds: {value[:40]!r}")
+    try:
+        return to_ms(moment)
+    except OverflowError:
+        return -1

@@ -237,7 +237,7 @@ class _Run:
         self._window = window
         self._closed_before_ms = now_ms - SETTLING_MS
         self._purpose = purpose
-        self._order = collect.ARCHIVE_ONLY if facts.status == ARCHIVED else order
+        self._order = collect.without_rest(order) if facts.status == ARCHIVED else order
         self._refused: dict[str, str] | None = None
         if facts.status == ARCHIVED:
             asked_at = from_ms(now_ms).isoformat()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from psycopg import sql
 
@@ -56,11 +56,13 @@ def apply(
     months: int,
     now: datetime,
     say: Callable[[str], None] = print,
+    linger: timedelta = freezing.LINGER,
 ) -> RetentionReport:
     """Move the whole months of a series that are older than `months` months before `now`.
 
-    `now` is aware. A month that is written to meanwhile stays hot until the next run, and
-    a run that was killed is simply run again.
+    `now` is aware. Partitions that hold nothing any more are dropped once they have been
+    empty for `linger`: by a later run. A month that is written to meanwhile stays hot until
+    the next run, and a run that was killed is simply run again.
     """
     if not 1 <= months <= 600:
         raise InvalidRequest("retention_months", "must be from 1 to 600", months)
@@ -79,7 +81,7 @@ def apply(
         with connect() as connection:
             report.files_removed = len(cold.sweep(connection, stored))
     report.partitions_dropped = retrying(
-        lambda: freezing.drop_empty_partitions(connect, stored.series.timeframe, cutoff)
+        lambda: freezing.drop_empty_partitions(connect, stored.series.timeframe, cutoff, linger)
     )
     _count(connect, stored, report)
     return report

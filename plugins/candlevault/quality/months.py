@@ -22,7 +22,10 @@ _PROFILED = ("open", "high", "low", "close", *candles.AMOUNTS)
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """One month of a series: the part of it that is kept and closed, its account and profile."""
+    """One month of a series: the part of it that is kept and closed, its account and profile.
+
+    `until_ms` is where the month ends for the series: with its life, if that ends first.
+    """
 
     whole: Window
     part: Window
@@ -32,13 +35,14 @@ class Month:
     bad_volumes: int
     zero_volume: int
     counted: int
+    until_ms: int
 
     @property
     def verdict(self) -> str:
         """`complete`, `incomplete`, or `running` while its last candle has not closed."""
         if len(self.account.lost):
             return "incomplete"
-        return "complete" if self.part.end_ms == self.whole.end_ms else "running"
+        return "complete" if self.part.end_ms >= self.until_ms else "running"
 
     def as_row(self) -> dict[str, float]:
         """The month as the suite `stored_month` judges it."""
@@ -97,7 +101,17 @@ def profile(connection: psycopg.Connection, stored: StoredSeries, window: Window
         assert part is not None
         counted, off_grid, prices, volumes, zero = counts.get(month.start_ms, (0, 0, 0, 0, 0))
         months.append(
-            Month(month, part, _clip(account, part), off_grid, prices, volumes, zero, counted)
+            Month(
+                month,
+                part,
+                _clip(account, part),
+                off_grid,
+                prices,
+                volumes,
+                zero,
+                counted,
+                min(month.end_ms, max(stored.life.end_ms, part.start_ms)),
+            )
         )
     return months
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
+from candlevault.errors import StorageError
 from candlevault.series import parse as parse_series
 from candlevault.storage import candle_writes, cold
 from candlevault.storage.series_registry import StoredSeries
@@ -19,12 +20,13 @@ from candlevault.storage.sql import candle_table
 from candlevault.windows import Window
 
 _FAMILY = """
-SELECT n.series_id, n.revision, n.venue, n.market, n.symbol, n.timeframe
+SELECT n.series_id, n.venue, n.market, n.symbol, n.timeframe
 FROM market.series_names n
 JOIN market.series_names own USING (instrument_id)
 WHERE own.series_id = %s
 ORDER BY n.series_id
 """
+_ROUNDS = 5
 
 
 @contextmanager
@@ -36,25 +38,45 @@ def cold_and_hot(
     The connection must be outside any transaction. What is written in a snapshot that is not
     read-only is committed at its end. Raises ColdFileDamaged.
     """
-    family = [
-        StoredSeries(parse_series(*row[2:]), row[0], row[1])
-        for row in connection.execute(_FAMILY, (series_id,)).fetchall()
-    ]
-    frozen = [one for one in family if cold.files(connection, one.series_id, window)]
-    connection.commit()
-    if frozen:
-        _create(connection, frozen)
-    try:
-        with connection.transaction():
+    for _ in range(_ROUNDS):
+        frozen = _cold_series(connection, series_id, window)
+        connection.commit()
+        with _shadow(connection, frozen), connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             if read_only:
                 connection.execute("SET TRANSACTION READ ONLY")
             connection.execute("SET LOCAL search_path = market, pg_catalog")
+            if not set(_cold_series(connection, series_id, window)) <= set(frozen):
+                # A month went cold before the snapshot: nothing would hold it here.
+                continue
             for one in frozen:
                 rows = cold.rows_of(connection, one.series_id, window)
                 if rows.num_rows:
                     candle_writes.copy_in(connection, _table(one), one, rows)
             yield
+            return
+    raise StorageError(f"series {series_id}: months of {window} keep going cold")
+
+
+def _cold_series(
+    connection: psycopg.Connection, series_id: int, window: Window
+) -> list[StoredSeries]:
+    """The series of the instrument of which months of `window` are cold."""
+    family = connection.execute(_FAMILY, (series_id,)).fetchall()
+    return [
+        StoredSeries(parse_series(*row[1:]), row[0], 0)
+        for row in family
+        if cold.files(connection, row[0], window)
+    ]
+
+
+@contextmanager
+def _shadow(connection: psycopg.Connection, frozen: list[StoredSeries]) -> Iterator[None]:
+    """A temporary `candles` with room for the cold rows of these series."""
+    if frozen:
+        _create(connection, frozen)
+    try:
+        yield
     finally:
         if frozen and not connection.closed:
             connection.rollback()

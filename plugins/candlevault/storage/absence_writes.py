@@ -13,6 +13,7 @@ import pyarrow as pa
 from candlevault import candles, windows
 from candlevault.storage.candle_reads import Absence, open_times
 from candlevault.storage.series_registry import StoredSeries
+from candlevault.timeframe import from_ms, to_ms
 from candlevault.windows import Window
 
 
@@ -54,6 +55,37 @@ def withdraw(
             (revision, absence.absence_id),
         )
     return withdrawn
+
+
+def resume(
+    connection: psycopg.Connection, stored: StoredSeries, table: pa.Table, revision: int
+) -> int:
+    """Turn ends that candles follow into pauses; returns how many.
+
+    A halt looks like an end while it lasts, and candles may come again without one lying in
+    what was taken for the time after the end.
+    """
+    times = candles.open_times(table)
+    ended = connection.execute(
+        "SELECT absence_id, window_start, window_end FROM market.known_absences"
+        " WHERE series_id = %s AND reason = 'after_end' AND withdrawn_revision IS NULL"
+        " AND window_end <= %s",
+        (stored.series_id, from_ms(times[-1])),
+    ).fetchall()
+    for absence_id, start, end in ended:
+        following = int(times[np.searchsorted(times, to_ms(end))])
+        connection.execute(
+            "INSERT INTO market.known_absences (series_id, window_start, window_end, reason,"
+            " evidence, revision) SELECT series_id, %s, %s, 'pause', evidence || %s, %s"
+            " FROM market.known_absences WHERE absence_id = %s",
+            (start, end, json.dumps({"resumed_open_time_ms": following}), revision, absence_id),
+        )
+        connection.execute(
+            "UPDATE market.known_absences SET withdrawn_revision = %s,"
+            " withdrawn_reason = 'it was traded again' WHERE absence_id = %s",
+            (revision, absence_id),
+        )
+    return len(ended)
 
 
 def _keep(

@@ -8,12 +8,13 @@ from candlevault.provenance import ArchiveFile
 from candlevault.storage.database import Connect
 from candlevault.storage.series_registry import StoredSeries
 
-# A version loaded before the listing was ever read: the header of the answer names it too.
+# A version loaded before the listing was ever read: the header of the answer names it too. The
+# oldest one counts: a later one may have been read for a single candle only.
 _LOADED = """
 SELECT DISTINCT ON (split_part(f.url, '/', -1)) split_part(f.url, '/', -1), btrim(f.etag, '"')
 FROM market.fetches f JOIN market.batches b USING (batch_id)
 WHERE b.series_id = %s AND f.etag IS NOT NULL
-ORDER BY split_part(f.url, '/', -1), f.fetched_at DESC
+ORDER BY split_part(f.url, '/', -1), f.fetched_at
 """
 
 

@@ -73,9 +73,10 @@ def files(connection: psycopg.Connection, series_id: int, window: Window) -> lis
         "SELECT series_id, month, path, bytes, file_sha256, rows, rows_sha256,"
         " (extract(epoch FROM first_open_time) * 1000)::bigint,"
         " (extract(epoch FROM last_open_time) * 1000)::bigint, newest_revision"
-        " FROM market.cold_files WHERE series_id = %s"
-        " AND first_open_time < %s AND last_open_time >= %s ORDER BY month",
-        (series_id, window.end, window.start),
+        # By month, not by what is in the file: a candle at the edge of a month belongs to it.
+        " FROM market.cold_files WHERE series_id = %s AND month < %s"
+        " AND month >= date_trunc('month', %s AT TIME ZONE 'UTC') ORDER BY month",
+        (series_id, window.end.replace(tzinfo=None), window.start),
     ).fetchall()
     return [ColdFile(*row) for row in rows]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import psycopg
 import pyarrow as pa
@@ -82,13 +82,30 @@ def _freeze(connect: Connect, stored: StoredSeries, month: date) -> int:
     return file.rows
 
 
-def drop_empty_partitions(connect: Connect, timeframe: Timeframe, before: datetime) -> list[str]:
-    """Drop the partitions that end at or before `before` and hold nothing any more."""
-    with connect() as connection, connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (PARTITIONS_LOCK,))
-        return connection.execute(
-            "SELECT market.drop_empty_partitions(%s, %s)", (timeframe.code, before)
-        ).fetchone()[0]
+LINGER = timedelta(hours=1)
+"""How long an emptied partition is kept for readers whose snapshot is older: longer than any
+statement or idle transaction may last."""
+
+
+def drop_empty_partitions(
+    connect: Connect, timeframe: Timeframe, before: datetime, linger: timedelta = LINGER
+) -> list[str]:
+    """Drop the partitions that end at or before `before` and hold nothing any more.
+
+    One that a month left less than `linger` ago is kept for a later run, and so is everything
+    while readers keep the table busy.
+    """
+    try:
+        with connect() as connection, connection.transaction():
+            # New readers queue behind the waiting lock: better to try again another day.
+            connection.execute("SET LOCAL lock_timeout = '3s'")
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (PARTITIONS_LOCK,))
+            return connection.execute(
+                "SELECT market.drop_empty_partitions(%s, %s, clock_timestamp() - %s::interval)",
+                (timeframe.code, before, linger),
+            ).fetchone()[0]
+    except psycopg.errors.LockNotAvailable:
+        return []
 
 
 def _stored_rows(connection: psycopg.Connection, stored: StoredSeries, month: date) -> pa.Table:

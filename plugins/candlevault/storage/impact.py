@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 import psycopg
 
+from candlevault.storage import series_registry
+from candlevault.storage.candle_reads import open_times
 from candlevault.storage.database import Connect
 from candlevault.storage.sql import query
+from candlevault.timeframe import from_ms
+from candlevault.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +64,50 @@ def affected(
     out, and when it was known absent then and is not now; whether it went back to what it
     was makes no difference. `since` (aware) limits it to changes recorded from then on.
     """
+    bounds = {"series_id": series_id, "since": since}
+    found: dict[int, AffectedBacktest] = {}
+    times: dict[int, set[datetime]] = {}
+
+    def add(run: tuple, revision: int, change: Change) -> None:
+        one = found.setdefault(run[0], AffectedBacktest(*run, revision))
+        times.setdefault(run[0], set()).add(change.open_time)
+        _add(one, change)
+
     with connect() as connection:
-        rows = connection.execute(
-            query("select_changed_reads"), {"series_id": series_id, "since": since}
-        ).fetchall()
-        found: dict[int, AffectedBacktest] = {}
-        times: dict[int, set[datetime]] = {}
-        for row in rows:
-            one = found.setdefault(row[0], AffectedBacktest(row[0], row[1], row[2], row[6]))
-            times.setdefault(row[0], set()).add(row[7])
-            _add(one, row)
+        for row in connection.execute(query("select_changed_reads"), bounds).fetchall():
+            add(row[:3], row[6], Change(row[7], row[8], row[10], row[11]))
+        for row in connection.execute(query("select_withdrawn_reads"), bounds).fetchall():
+            stored = series_registry.by_id(connection, row[3])
+            # What was absent when it was read and is stored now.
+            for time in open_times(connection, stored, Window.of(row[4], row[5])):
+                add(row[:3], row[6], Change(from_ms(int(time)), "published", row[7], row[8]))
         for backtest_id, one in found.items():
             one.changed_candles = len(times[backtest_id])
             one.trades = _trades(connection, backtest_id, sorted(times[backtest_id]))
-    return list(found.values())
+    return [found[backtest_id] for backtest_id in sorted(found)]
 
 
-def _add(one: AffectedBacktest, row: tuple) -> None:
-    changed_at = row[10].isoformat()
+class Change(NamedTuple):
+    """What became of a candle since it was read: revised, removed or published after all."""
+
+    open_time: datetime
+    change: str
+    at: datetime
+    reason: str
+
+
+def _add(one: AffectedBacktest, change: Change) -> None:
+    changed_at = change.at.isoformat()
     one.first_changed_at = min(one.first_changed_at or changed_at, changed_at)
-    if row[11] not in one.reasons:
-        one.reasons.append(row[11])
+    if change.reason not in one.reasons:
+        one.reasons.append(change.reason)
     one.changes.append(
-        {"open_time": row[7].isoformat(), "change": row[8], "at": changed_at, "reason": row[11]}
+        {
+            "open_time": change.open_time.isoformat(),
+            "change": change.change,
+            "at": changed_at,
+            "reason": change.reason,
+        }
     )
 
 

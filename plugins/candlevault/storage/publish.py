@@ -128,12 +128,16 @@ def _transact(
         inserted, changed = candle_writes.write(
             connection, stored, batch.candles, fetch_ids, revision, batch.reason
         )
+        if inserted:
+            candle_writes.update_status(connection, stored, batch.candles, inserted)
         removed = 0
         if batch.removes:
             gone = absence_writes.stale(connection, stored, batch.absences)
             removed = candle_writes.remove(connection, stored, gone, revision, batch.reason)
         known = absences(connection, stored, claim.window)
         withdrawn = absence_writes.withdraw(connection, stored, known, batch.candles, revision)
+        if inserted:
+            withdrawn += absence_writes.resume(connection, stored, batch.candles, revision)
         absent = absence_writes.insert(connection, stored, batch.absences, known, revision)
         discrepancies.hold(connection, stored, "archive", batch.disagreements)
         quarantined = _quarantine(connection, stored, claim, batch.rejected)
@@ -144,8 +148,6 @@ def _transact(
                 connection, stored, claim, revision, batch.reason, inserted, changed + removed
             )
             _log_correction(connection, stored, claim, batch, outcome)
-        if inserted:
-            candle_writes.update_status(connection, stored, batch.candles, inserted)
         published = Published(
             inserted=inserted,
             changed=changed,

@@ -14,7 +14,6 @@ from candlevault.series import Series
 from candlevault.series import parse as parse_series
 from candlevault.storage import instruments
 from candlevault.storage.database import Connect
-from candlevault.timeframe import to_ms
 from candlevault.windows import Window
 
 
@@ -68,17 +67,17 @@ class Touched:
 
 
 # What its own absences show of a series' life: their evidence names its first and last candle.
+# An end that candles follow was none.
 _LIVES = """
-SELECT n.series_id, n.revision, n.lifetime, n.begins_time,
-       (SELECT min(following.begins_time) FROM market.instruments following
-        WHERE (following.venue, following.market, following.symbol) = (n.venue, n.market, n.symbol)
-          AND following.lifetime > n.lifetime) AS until_time,
-       edges.first_ms, edges.last_ms, n.venue, n.market, n.symbol, n.timeframe
-FROM market.series_names n,
+SELECT n.series_id, n.revision, n.lifetime, edges.first_ms, edges.last_ms,
+       n.venue, n.market, n.symbol, n.timeframe
+FROM market.series_names n
+LEFT JOIN market.series_status s USING (series_id),
      LATERAL (SELECT max((a.evidence ->> 'first_open_time_ms')::bigint)
                          FILTER (WHERE a.reason = 'before_listing') AS first_ms,
                      min((a.evidence ->> 'last_open_time_ms')::bigint)
-                         FILTER (WHERE a.reason = 'after_end') AS last_ms
+                         FILTER (WHERE a.reason = 'after_end' AND a.window_end
+                                     > coalesce(s.newest_data_time, '-infinity')) AS last_ms
               FROM market.known_absences a
               WHERE a.series_id = n.series_id AND a.withdrawn_revision IS NULL
                 AND a.reason IN ('before_listing', 'after_end')) AS edges
@@ -86,10 +85,12 @@ FROM market.series_names n,
 
 
 def _stored(row: tuple) -> StoredSeries:
-    begins, until = (None if at is None else to_ms(at) for at in row[3:5])
-    series = parse_series(*row[7:11])
-    ended = None if row[6] is None else row[6] + series.timeframe.step_ms
-    return StoredSeries(series, row[0], row[1], row[2], begins, until, row[5], ended)
+    series = parse_series(*row[5:9])
+    known = identities.lifetimes(series.venue, series.market, series.symbol)
+    begins = known[row[2] - 1].begins_ms if row[2] <= len(known) else None
+    until = known[row[2]].begins_ms if row[2] < len(known) else None
+    ended = None if row[4] is None else row[4] + series.timeframe.step_ms
+    return StoredSeries(series, row[0], row[1], row[2], begins, until, row[3], ended)
 
 
 def lives(connection: psycopg.Connection, series: Series) -> list[StoredSeries]:
@@ -107,6 +108,11 @@ def find(connection: psycopg.Connection, series: Series) -> StoredSeries | None:
     was ever kept of it."""
     known = lives(connection, series)
     return known[-1] if known else None
+
+
+def by_id(connection: psycopg.Connection, series_id: int) -> StoredSeries:
+    """The stored series of an id that a row names."""
+    return _stored(connection.execute(_LIVES + "WHERE n.series_id = %s", (series_id,)).fetchone())
 
 
 def get(connect: Connect, series: Series) -> StoredSeries:

@@ -59,6 +59,31 @@ DEFECTS = (
         {"window_start": "2024-01-30 00:00:00+00:00", "reason": "before_listing"},
     ),
     Defect(
+        _EVIDENCE,
+        "nobody saw the candle of the listing",
+        evidence(
+            "evidence - 'first_open_time_ms'",
+            "WHERE series_id = %(h1)s AND reason = 'before_listing'",
+        ),
+        {"reason": "before_listing"},
+    ),
+    Defect(
+        _EVIDENCE,
+        "neither the archive nor REST showed the listing",
+        evidence(
+            "evidence - 'rest' - 'archive'",
+            "WHERE series_id = %(h1)s AND reason = 'before_listing'",
+        ),
+        {"reason": "before_listing"},
+    ),
+    Defect(
+        _EVIDENCE,
+        "a pause rests on REST alone",
+        "UPDATE market.known_absences SET reason = 'pause',"
+        f" evidence = evidence - 'archive' {OUTAGE}",
+        {"reason": "pause"},
+    ),
+    Defect(
         _BOTH,
         "a stored candle is said to be absent",
         absent("2024-02-01 10:00Z", "2024-02-01 11:00Z"),
