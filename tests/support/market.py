@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 
 from candlevault import candles, paths, timeframe
-from candlevault.ingest import load as loading
+from candlevault.ingest import life_load as loading
 from candlevault.ingest.load import LoadReport, Market, load
 from candlevault.instruments import InstrumentFacts
 from candlevault.provenance import Fetch, Rejected

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from candlevault import decimals
 from candlevault.backtest import payload as payloads
@@ -50,7 +50,7 @@ def accept(
         venue = venue_of(request.series.venue, request.series.market)
         now = from_ms(venue.server_time_ms() - settling_ms)
         as_of = request.data.as_of
-        if as_of is not None and as_of > datetime.now(UTC):
+        if as_of is not None and as_of > _database_now(connect):
             raise InvalidRequest("data.as_of", "must not lie in the future", as_of.isoformat())
         request = payloads.parse(conf, now=now, default_venue=default_venue)
         _refuse_unknown(venue, request)
@@ -148,6 +148,12 @@ def execute(
         "data_fingerprint": data.fingerprint,
         **outcome.metrics,
     }
+
+
+def _database_now(connect: Connect) -> datetime:
+    """The clock that says when candles were recorded."""
+    with connect() as connection:
+        return connection.execute("SELECT clock_timestamp()").fetchone()[0]
 
 
 def _missing(request: payloads.BacktestRequest, account: Gathered) -> str:

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from candlevault.errors import InvalidRequest
 from candlevault.quality import months as month_ledger
-from candlevault.storage import cold, freezing
+from candlevault.storage import candle_reads, cold, freezing, partitions
 from candlevault.storage.database import Connect, retrying
 from candlevault.storage.locks import series_lock
 from candlevault.storage.series_registry import StoredSeries
@@ -56,7 +56,7 @@ def apply(
     months: int,
     now: datetime,
     say: Callable[[str], None] = print,
-    linger: timedelta = freezing.LINGER,
+    linger: timedelta = partitions.LINGER,
 ) -> RetentionReport:
     """Move the whole months of a series that are older than `months` months before `now`.
 
@@ -81,7 +81,7 @@ def apply(
         with connect() as connection:
             report.files_removed = len(cold.sweep(connection, stored))
     report.partitions_dropped = retrying(
-        lambda: freezing.drop_empty_partitions(connect, stored.series.timeframe, cutoff, linger)
+        lambda: partitions.drop_empty(connect, stored.series.timeframe, cutoff, linger)
     )
     _count(connect, stored, report)
     return report
@@ -99,7 +99,7 @@ def _freeze(connect: Connect, stored: StoredSeries, month: date) -> int:
 
     def enter() -> bool:
         with connect() as connection:
-            history = month_ledger.history(connection, stored)
+            history = candle_reads.history(connection, stored)
         part = history and cold.month_window(month).intersection(history)
         if part:
             month_ledger.take(connect, stored, part)

@@ -19,7 +19,7 @@ from candlevault.quality.flags import (
 from candlevault.storage import candle_reads
 from candlevault.storage.database import Connect, retrying
 from candlevault.storage.series_registry import StoredSeries
-from candlevault.timeframe import from_ms, to_ms
+from candlevault.timeframe import from_ms
 from candlevault.windows import Window
 
 _CANDLES_AT_ONCE = 200_000
@@ -44,17 +44,10 @@ def examine(connect: Connect, stored: StoredSeries, window: Window) -> dict[str,
 
 def find(connection: psycopg.Connection, stored: StoredSeries, window: Window) -> list[Flag]:
     """Every flag that touches `window`, ascending; nothing is written."""
-    row = connection.execute(
-        "SELECT oldest_data_time, newest_data_time FROM market.series_status"
-        " WHERE series_id = %s AND total_candles > 0",
-        (stored.series_id,),
-    ).fetchone()
-    if row is None:
-        return []
     timeframe = stored.series.timeframe
-    history = Window(to_ms(row[0]), to_ms(row[1]) + timeframe.step_ms)
-    looked_at = window.intersection(history)
-    if looked_at is None:
+    history = candle_reads.history(connection, stored)
+    looked_at = history and window.intersection(history)
+    if history is None or looked_at is None:
         return []
     found: dict[tuple[str, int], Flag] = {}
     for part in windows.chunks(looked_at, timeframe, _CANDLES_AT_ONCE):

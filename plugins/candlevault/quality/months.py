@@ -14,7 +14,7 @@ from candlevault.storage import candle_reads, cold
 from candlevault.storage.database import Connect
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.storage.sql import for_timeframe
-from candlevault.timeframe import Timeframe, to_ms
+from candlevault.timeframe import Timeframe
 from candlevault.windows import Account, Window
 
 _PROFILED = ("open", "high", "low", "close", *candles.AMOUNTS)
@@ -70,7 +70,7 @@ def profile(connection: psycopg.Connection, stored: StoredSeries, window: Window
     a month that it does not fill is cut there.
     """
     timeframe = stored.series.timeframe
-    held = history(connection, stored)
+    held = candle_reads.history(connection, stored)
     kept = window
     if held is not None:
         kept = Window(min(held.start_ms, window.start_ms), max(held.end_ms, window.end_ms))
@@ -114,18 +114,6 @@ def profile(connection: psycopg.Connection, stored: StoredSeries, window: Window
             )
         )
     return months
-
-
-def history(connection: psycopg.Connection, stored: StoredSeries) -> Window | None:
-    """From the oldest to the end of the newest stored candle; None while nothing is stored."""
-    row = connection.execute(
-        "SELECT oldest_data_time, newest_data_time FROM market.series_status"
-        " WHERE series_id = %s AND total_candles > 0",
-        (stored.series_id,),
-    ).fetchone()
-    if row is None:
-        return None
-    return Window(to_ms(row[0]), to_ms(row[1]) + stored.series.timeframe.step_ms)
 
 
 def _profile_rows(rows: pa.Table, timeframe: Timeframe) -> tuple[int, int, int, int, int]:

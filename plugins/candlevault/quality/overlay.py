@@ -14,7 +14,8 @@ from psycopg import sql
 
 from candlevault.errors import StorageError
 from candlevault.series import parse as parse_series
-from candlevault.storage import candle_writes, cold
+from candlevault.storage import cold
+from candlevault.storage.copying import copy_in
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.storage.sql import candle_table
 from candlevault.windows import Window
@@ -52,7 +53,7 @@ def cold_and_hot(
             for one in frozen:
                 rows = cold.rows_of(connection, one.series_id, window)
                 if rows.num_rows:
-                    candle_writes.copy_in(connection, _table(one), one, rows)
+                    copy_in(connection, _table(one), one, rows)
             yield
             return
     raise StorageError(f"series {series_id}: months of {window} keep going cold")

@@ -8,7 +8,6 @@ files is looked up once more after the hot rows, and everything is read again if
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,21 +16,22 @@ from typing import TypeVar
 import numpy as np
 import psycopg
 import pyarrow as pa
-import pyarrow.csv as pacsv
 
 from candlevault import candles, windows
 from candlevault.errors import ColdFileDamaged, InvalidRequest, StorageError
 from candlevault.storage import cold
+from candlevault.storage.copying import copy_out
 from candlevault.storage.locks import wait_for_publications
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.storage.sql import for_timeframe
 from candlevault.timeframe import to_ms
 from candlevault.windows import Account, Window
 
-_TYPES = {
-    name: candles.SCHEMA.field(name).type for name in candles.SCHEMA.names if name != "source"
-}
-_COLUMNS = [*_TYPES, "revision"]
+_SELECTED = pa.schema(
+    [field for field in candles.SCHEMA if field.name != "source"] + [("revision", pa.int32())]
+)
+"""The columns of include/sql/queries/select_candles.sql."""
+
 T = TypeVar("T")
 
 
@@ -134,6 +134,18 @@ def open_times(connection: psycopg.Connection, stored: StoredSeries, window: Win
     return np.union1d(times, np.concatenate([candles.open_times(part) for part in frozen]))
 
 
+def history(connection: psycopg.Connection, stored: StoredSeries) -> Window | None:
+    """From the oldest to the end of the newest stored candle; None while nothing is stored."""
+    row = connection.execute(
+        "SELECT oldest_data_time, newest_data_time FROM market.series_status"
+        " WHERE series_id = %s AND total_candles > 0",
+        (stored.series_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    return Window(to_ms(row[0]), to_ms(row[1]) + stored.series.timeframe.step_ms)
+
+
 def absences(
     connection: psycopg.Connection,
     stored: StoredSeries,
@@ -200,7 +212,6 @@ def _hot_rows(
     connection: psycopg.Connection, stored: StoredSeries, window: Window, revision: int
 ) -> pa.Table:
     """Rows of the hot table and superseded versions that were current at `revision`."""
-    statement = for_timeframe("select_candles", stored.series.timeframe)
     parameters = {
         "series_id": stored.series_id,
         "window_start": window.start,
@@ -208,15 +219,5 @@ def _hot_rows(
         "revision": revision,
         "step": stored.series.timeframe.step,
     }
-    # COPY takes no parameters from the client: they are bound as literals by the driver.
-    bound = psycopg.ClientCursor(connection).mogrify(statement, parameters)
-    with connection.cursor().copy(f"COPY ({bound}) TO STDOUT (FORMAT csv)") as copy:  # type: ignore[arg-type]
-        text = b"".join(bytes(block) for block in copy)
-    if not text:
-        return candles.empty().drop_columns(["source"])
-    table = pacsv.read_csv(
-        io.BytesIO(text),
-        read_options=pacsv.ReadOptions(column_names=_COLUMNS, block_size=len(text)),
-        convert_options=pacsv.ConvertOptions(column_types=_TYPES),
-    )
-    return table.drop_columns(["revision"])
+    statement = for_timeframe("select_candles", stored.series.timeframe)
+    return copy_out(connection, statement, parameters, _SELECTED).drop_columns(["revision"])

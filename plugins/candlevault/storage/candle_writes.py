@@ -6,65 +6,19 @@ that would change is brought back to the hot table first, so that there is one w
 
 from __future__ import annotations
 
-import io
-from datetime import datetime, timedelta
-
 import numpy as np
 import psycopg
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 from psycopg import sql
 
 from candlevault import candles
 from candlevault.storage import cold
 from candlevault.storage.cold import ColdFile
-from candlevault.storage.database import Connect
+from candlevault.storage.copying import copy_in
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.storage.sql import candle_table, for_timeframe, query
-from candlevault.timeframe import Timeframe, from_ms
+from candlevault.timeframe import from_ms
 from candlevault.windows import Window
-
-_COLUMNS = (
-    "series_id", "open_time", *candles.PRICES, *candles.AMOUNTS, "trades_count", "close_time",
-    "fetch_id", "revision",
-)  # fmt: skip
-
-PARTITIONS_LOCK = 0x63765F70617274
-"""Advisory lock: shared by transactions that write candles, exclusive for one that makes or
-drops partitions."""
-
-
-def ensure_partitions(connect: Connect, timeframe: Timeframe, touched: Window | None) -> None:
-    """Make the partitions that writing in a window needs, in a transaction of its own."""
-    if touched is None:
-        return
-    span = _reach(timeframe, touched)
-    with connect() as connection, connection.transaction():
-        if _missing(connection, span):
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (PARTITIONS_LOCK,))
-            connection.execute("SELECT market.ensure_partitions(%s, %s, %s)", span)
-
-
-def hold_partitions(
-    connection: psycopg.Connection, timeframe: Timeframe, touched: Window | None
-) -> bool:
-    """Keep partitions from being dropped until the end of the transaction; false when one
-    that writing in the window needs is gone already."""
-    if touched is None:
-        return True
-    connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", (PARTITIONS_LOCK,))
-    return not _missing(connection, _reach(timeframe, touched))
-
-
-def _reach(timeframe: Timeframe, touched: Window) -> tuple[str, datetime, datetime]:
-    # Whole months, because a cold one is thawed as a whole; and past the newest candle, so
-    # that a partition exists before it is needed.
-    return timeframe.code, touched.start.replace(day=1), touched.end + timedelta(days=31)
-
-
-def _missing(connection: psycopg.Connection, span: tuple[str, object, object]) -> int:
-    return connection.execute("SELECT market.partitions_missing(%s, %s, %s)", span).fetchone()[0]
 
 
 def write(
@@ -85,11 +39,10 @@ def write(
     timeframe = stored.series.timeframe
     times = candles.open_times(table)
     count = table.num_rows
-    rows = _copy_bytes(
-        stored,
+    rows = (
         table.drop_columns(["source"])
         .append_column("fetch_id", pa.array(fetch_ids[table["source"].to_numpy()]))
-        .append_column("revision", pa.array(np.full(count, revision, dtype=np.int32))),
+        .append_column("revision", pa.array(np.full(count, revision, dtype=np.int32)))
     )
     bounds = {
         "series_id": stored.series_id,
@@ -106,14 +59,14 @@ def write(
         bounds,
     ).fetchone()[0]
     if not some:
-        _copy_in(connection, candle_table(timeframe), rows)
+        copy_in(connection, candle_table(timeframe), stored, rows)
         return table.num_rows, 0
     connection.execute(
         sql.SQL("CREATE TEMP TABLE staged_candles (LIKE {candles}) ON COMMIT DROP").format(
             candles=candle_table(timeframe)
         )
     )
-    _copy_in(connection, sql.Identifier("staged_candles"), rows)
+    copy_in(connection, sql.Identifier("staged_candles"), stored, rows)
     connection.execute("ANALYZE staged_candles")
     changed = connection.execute(
         for_timeframe("archive_changed_candles", timeframe), bounds
@@ -192,47 +145,6 @@ def _thaw(
     """Bring a cold month back to the hot table, as it was."""
     copy_in(connection, candle_table(stored.series.timeframe), stored, rows)
     cold.strike(connection, file)
-
-
-def _copy_bytes(stored: StoredSeries, rows: pa.Table) -> bytes:
-    """Rows of candlevault.storage.cold.ROWS as COPY reads them; decimals keep every digit."""
-    count = rows.num_rows
-    step_ms = stored.series.timeframe.step_ms
-    open_ms = rows["open_time"].to_numpy()
-    close_ms = rows["close_time"].to_numpy()
-    irregular = close_ms != open_ms + step_ms - 1
-    close_times = pa.array(close_ms, mask=~irregular).cast(pa.timestamp("ms", "UTC"))
-    columns = {
-        "series_id": pa.array(np.full(count, stored.series_id, dtype=np.int16)),
-        "open_time": pa.array(open_ms).cast(pa.timestamp("ms", "UTC")).cast(pa.string()),
-        **{name: rows[name] for name in (*candles.PRICES, *candles.AMOUNTS, "trades_count")},
-        "close_time": pc.fill_null(close_times.cast(pa.string()), ""),
-        "fetch_id": rows["fetch_id"],
-        "revision": rows["revision"],
-    }
-    out = io.BytesIO()
-    pacsv.write_csv(
-        pa.table({name: columns[name] for name in _COLUMNS}),
-        out,
-        pacsv.WriteOptions(include_header=False, quoting_style="none"),
-    )
-    return out.getvalue()
-
-
-def copy_in(
-    connection: psycopg.Connection, target: sql.Identifier, stored: StoredSeries, rows: pa.Table
-) -> None:
-    """COPY rows of candlevault.storage.cold.ROWS into a table with the columns of the hot ones."""
-    _copy_in(connection, target, _copy_bytes(stored, rows))
-
-
-def _copy_in(connection: psycopg.Connection, target: sql.Identifier, rows: bytes) -> None:
-    statement = sql.SQL("COPY {target} ({columns}) FROM STDIN (FORMAT csv, NULL '')").format(
-        target=target, columns=sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
-    )
-    # All bytes are at hand before COPY starts: a stalled COPY ignores every time-out.
-    with connection.cursor().copy(statement) as copy:
-        copy.write(rows)
 
 
 def update_status(

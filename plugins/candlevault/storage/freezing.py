@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 import psycopg
 import pyarrow as pa
-import pyarrow.csv as pacsv
 from psycopg import sql
 
 from candlevault.storage import cold
-from candlevault.storage.candle_writes import PARTITIONS_LOCK
+from candlevault.storage.copying import copy_out
 from candlevault.storage.database import Connect, retrying
 from candlevault.storage.locks import begin_publication
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.storage.sql import candle_table, for_timeframe
-from candlevault.timeframe import Timeframe
 
 
 def hot_months(
@@ -82,51 +79,13 @@ def _freeze(connect: Connect, stored: StoredSeries, month: date) -> int:
     return file.rows
 
 
-LINGER = timedelta(hours=1)
-"""How long an emptied partition is kept for readers whose snapshot is older: longer than any
-statement or idle transaction may last."""
-
-
-def drop_empty_partitions(
-    connect: Connect, timeframe: Timeframe, before: datetime, linger: timedelta = LINGER
-) -> list[str]:
-    """Drop the partitions that end at or before `before` and hold nothing any more.
-
-    One that a month left less than `linger` ago is kept for a later run, and so is everything
-    while readers keep the table busy.
-    """
-    try:
-        with connect() as connection, connection.transaction():
-            # New readers queue behind the waiting lock: better to try again another day.
-            connection.execute("SET LOCAL lock_timeout = '3s'")
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (PARTITIONS_LOCK,))
-            return connection.execute(
-                "SELECT market.drop_empty_partitions(%s, %s, clock_timestamp() - %s::interval)",
-                (timeframe.code, before, linger),
-            ).fetchone()[0]
-    except psycopg.errors.LockNotAvailable:
-        return []
-
-
 def _stored_rows(connection: psycopg.Connection, stored: StoredSeries, month: date) -> pa.Table:
     window = cold.month_window(month)
-    bound = psycopg.ClientCursor(connection).mogrify(
-        for_timeframe("select_stored_rows", stored.series.timeframe),
-        {
-            "series_id": stored.series_id,
-            "window_start": window.start,
-            "window_end": window.end,
-            "step": stored.series.timeframe.step,
-        },
-    )
-    with connection.cursor().copy(f"COPY ({bound}) TO STDOUT (FORMAT csv)") as copy:  # type: ignore[arg-type]
-        text = b"".join(bytes(block) for block in copy)
-    if not text:
-        return cold.ROWS.empty_table()
-    return pacsv.read_csv(
-        io.BytesIO(text),
-        read_options=pacsv.ReadOptions(column_names=cold.ROWS.names, block_size=len(text)),
-        convert_options=pacsv.ConvertOptions(
-            column_types={field.name: field.type for field in cold.ROWS}
-        ),
-    ).combine_chunks()
+    parameters = {
+        "series_id": stored.series_id,
+        "window_start": window.start,
+        "window_end": window.end,
+        "step": stored.series.timeframe.step,
+    }
+    statement = for_timeframe("select_stored_rows", stored.series.timeframe)
+    return copy_out(connection, statement, parameters, cold.ROWS)

@@ -18,7 +18,13 @@ import pyarrow as pa
 from candlevault import candles
 from candlevault.errors import LeaseLost, StorageError
 from candlevault.provenance import Fetch, Rejected
-from candlevault.storage import absence_writes, candle_writes, corrections, discrepancies
+from candlevault.storage import (
+    absence_writes,
+    candle_writes,
+    corrections,
+    discrepancies,
+    partitions,
+)
 from candlevault.storage.absence_writes import NewAbsence
 from candlevault.storage.candle_reads import absences, account
 from candlevault.storage.corrections import Correction, Outcome
@@ -99,7 +105,7 @@ _ROUNDS = 5
 
 def _publish(connect: Connect, stored: StoredSeries, claim: Claim, batch: Batch) -> Published:
     for _ in range(_ROUNDS):
-        candle_writes.ensure_partitions(connect, stored.series.timeframe, batch.touched)
+        partitions.ensure(connect, stored.series.timeframe, batch.touched)
         done = _transact(connect, stored, claim, batch)
         if done is not None:
             return done
@@ -122,7 +128,7 @@ def _transact(
             ).fetchone()[0]
         )
         _refuse_overtaken(connection, claim)
-        if not candle_writes.hold_partitions(connection, stored.series.timeframe, batch.touched):
+        if not partitions.hold(connection, stored.series.timeframe, batch.touched):
             return None
         fetch_ids = _insert_fetches(connection, stored, claim, batch.fetches)
         inserted, changed = candle_writes.write(
