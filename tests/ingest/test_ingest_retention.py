@@ -14,6 +14,7 @@ from candlevault.errors import ColdFileDamaged, InvalidRequest
 from candlevault.ingest import retention
 from candlevault.quality import check, months, overlay, sql_tests
 from candlevault.storage import candle_reads, cold, freezing
+from candlevault.storage import publish as publishing
 from candlevault.storage.publish import Batch, NewAbsence, publish
 from candlevault.timeframe import to_ms
 from tests.support.market import HOUR, Store, grid, ms, span
@@ -157,6 +158,38 @@ def test_a_month_written_to_while_its_file_is_made_stays_hot(store, monkeypatch)
     monkeypatch.undo()
     assert hot(store) == 42 * 24 - 2
     assert store.rows("SELECT FROM market.cold_files WHERE series_id = %(id)s") == []
+
+
+def test_a_move_cut_off_at_any_point_leaves_the_month_whole_and_is_done_again(store, monkeypatch):
+    rows = store.read(HELD)
+    for where in (cold, "write"), (cold, "enter"), (freezing, "begin_publication"):
+        with monkeypatch.context() as patch:
+            patch.setattr(*where, _cut_off)
+            with pytest.raises(KeyboardInterrupt):
+                apply(store)
+        assert hot(store) == 42 * 24 - 2
+        assert store.rows("SELECT FROM market.cold_files WHERE series_id = %(id)s") == []
+        assert store.read(HELD) == rows
+    assert apply(store).months_moved == 2
+    assert store.read(HELD) == rows
+
+
+def _cut_off(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_a_correction_cut_off_after_the_thaw_leaves_the_month_cold(store, cold_tier, monkeypatch):
+    apply(store)
+    file, rows = file_of(store, date(2024, 1, 1), cold_tier), store.read(HELD)
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "_close_batch", _cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            store.publish_made(
+                span("2024-01-20", "2024-01-21"), changes={ms("2024-01-20T07:00"): OTHER}
+            )
+    assert hot(store) == 9 * 24
+    assert file_of(store, date(2024, 1, 1), cold_tier) == file
+    assert store.read(HELD) == rows
 
 
 # -- corrections into cold months ------------------------------------------------------------
