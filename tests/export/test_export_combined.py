@@ -9,13 +9,15 @@ import pytest
 
 from candlevault import identities
 from candlevault.errors import InvalidRequest
+from candlevault.export import __main__ as command_line
 from candlevault.export import candles, composite, lineage, read
 from candlevault.ingest import retention
 from candlevault.instruments import InstrumentFacts
 from candlevault.series import parse
 from candlevault.storage import series_registry
 from candlevault.storage.database import connector
-from tests.support.market import HOUR, Store, grid, ms, span
+from candlevault.storage.publish import NewAbsence
+from tests.support.market import HOUR, Store, grid, ms, span, table
 
 WINDOW = span("2024-01-01", "2024-01-02")
 HOLE = span("2024-01-01T05:00", "2024-01-01T08:00")
@@ -135,6 +137,28 @@ def test_a_plain_reading_over_two_instruments_is_refused(luna):
         candles("LUNAUSDT", "1h", "2022-05-01", "2022-07-01", database=luna)
 
 
+def test_the_refusal_points_to_the_reading_that_can(luna):
+    with pytest.raises(InvalidRequest, match=r"`lineage` reads all of them"):
+        candles("LUNAUSDT", "1h", "2022-05-01", "2022-07-01", database=luna)
+
+
+def test_what_lies_before_an_instruments_share_is_not_lost_to_it(luna):
+    """It began on May 28; the one before had ended on the 12th."""
+    proof = {"last_open_time_ms": ms("2022-05-11T23:00")}
+    after = NewAbsence(span("2022-05-12", "2022-05-28"), "after_end", proof)
+    first = kept(luna, "LUNAUSDT", 1)
+    first.publish(table([]), after.window, absences=[after])
+    found = read("LUNAUSDT", "1h", "2022-05-20", "2022-06-10", database=luna)
+    assert found.lifetime == 2
+    assert found.window == span("2022-05-20", "2022-06-10"), "as asked"
+    assert found.lost == (span("2022-05-28", "2022-06-01"), span("2022-06-03", "2022-06-10"))
+
+
+def test_adjusted_to_a_coin_that_nothing_became_is_refused_in_words(luna):
+    with pytest.raises(InvalidRequest, match="adjusted: nothing in this window"):
+        lineage("LUNAUSDT", "1h", "2022-05-01", "2022-05-20", adjusted=True, database=luna)
+
+
 def test_asked_for_both_are_read_and_told_apart(luna):
     frame = lineage("LUNAUSDT", "1h", "2022-05-01", "2022-07-01", database=luna)
     assert frame.groupby("lifetime").size().to_dict() == {1: 48, 2: 48}
@@ -157,6 +181,44 @@ def test_a_lineage_as_of_before_anything_is_empty_but_of_one_state(luna):
     frame = lineage("LUNCUSDT", "1h", "2022-05-01", "2022-12-01", as_of=before, database=luna)
     assert len(frame) == 0
     assert {one["as_of"] for one in frame.attrs["sources"]} == {"2020-01-01T00:00:00Z"}
+
+
+# -- on the command line ---------------------------------------------------------------------
+
+
+def printed(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = command_line.main(list(arguments))
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_a_composite_is_printed_with_its_sources_below(two, capsys, monkeypatch):
+    monkeypatch.setenv("CANDLEVAULT_DB_URL", two)
+    asked = ["--start", "2024-01-01", "--end", "2024-01-02", "--rows", "0"]
+    code, out, _ = printed(capsys, "composite", "1h", *SOURCES, *asked)
+    rows = [line for line in out.splitlines() if line.startswith("2024-")]
+    assert (code, len(rows)) == (0, 23)
+    assert [row.split()[1] for row in rows[4:7]] == [
+        "binance/spot/BTCUSDT/1h", "kraken/spot/BTCUSDT/1h", "kraken/spot/BTCUSDT/1h",
+    ]  # fmt: skip
+    for told in both(two).attrs["sources"]:
+        assert told["fingerprint"] in out
+    assert "LOST         1 windows, the first [2024-01-01T05:00:00Z" in out
+    few = printed(capsys, "composite", "1h", *SOURCES, *asked[:4], "--rows", "6")[1]
+    assert len([line for line in few.splitlines() if line.startswith("2024-")]) == 6
+
+
+def test_a_lineage_is_printed_and_its_refusals_are_one_line(luna, capsys, monkeypatch):
+    monkeypatch.setenv("CANDLEVAULT_DB_URL", luna)
+    asked = ["LUNAUSDT", "1h", "--start", "2022-05-01", "--end", "2022-07-01"]
+    code, out, _ = printed(capsys, "lineage", *asked)
+    assert code == 0
+    assert "binance/spot/LUNAUSDT/1h (lifetime 2): 48 candles" in out
+    assert "candles      96" in out
+    code, out, err = printed(capsys, "candles", *asked)
+    assert (code, out) == (2, "") and "`lineage` reads all of them" in err
+    code, out, err = printed(capsys, "lineage", *asked[:-1], "2022-05-20", "--adjusted")
+    assert (code, out) == (2, "") and len(err.splitlines()) == 1
 
 
 # -- cold months -----------------------------------------------------------------------------

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from candlevault.errors import InvalidRequest
+from candlevault.errors import InvalidRequest, PartlyFailed
 from candlevault.ingest.load import load
-from candlevault.ingest.many import load_many
+from candlevault.ingest.many import each
 from candlevault.ingest.syncs import OVERLAP_MS, gap_fill, increment, market_sync
 from candlevault.timeframe import from_ms
 from candlevault.windows import Window
@@ -237,12 +237,14 @@ def test_the_count_of_a_market_sync_is_bounded(market, store):
 
 
 def test_the_initial_load_goes_on_after_a_failure_and_reports_each(market, store):
-    results = load_many(
-        market, [series("1h", "NOSUCHUSDT"), store.series], span("2024-04-01", "2024-04-03")
-    )
-    assert [result["status"] for result in results] == ["failed", "completed"]
-    assert results[0]["errors"][0].startswith("UnknownSymbol")
-    assert results[1]["stored"] == 48
+    window, reports = span("2024-04-01", "2024-04-03"), []
+    with pytest.raises(PartlyFailed, match=r"1 of 2 series failed: .*NOSUCHUSDT.*UnknownSymbol"):
+        each(
+            [series("1h", "NOSUCHUSDT"), store.series],
+            lambda one: reports.append(load(market, one, window, purpose="backfill")),
+            market.say,
+        )
+    assert [report.stored for report in reports] == [48]
 
 
 def test_a_market_sync_changes_what_the_venue_restated(market, venue, store):

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
+from candlevault import identities
+from candlevault.errors import PartlyFailed, RateLimited, UnknownSymbol
 from candlevault.ingest import many, universe
 from candlevault.ingest.load import load
+from candlevault.instruments import InstrumentFacts
 from candlevault.leveraged import is_leveraged
+from candlevault.storage import series_registry
 from tests.support.candles import series
-from tests.support.market import DAY, ReplayFiles, SimulatedVenue, market_at, ms, simulated, span
+from tests.support.market import (
+    DAY,
+    ReplayFiles,
+    SimulatedVenue,
+    Store,
+    market_at,
+    ms,
+    simulated,
+    span,
+    values_at,
+)
 
 NOW = ms("2024-04-20T00:20")
 TIMES = range(ms("2024-01-01"), NOW, DAY)
@@ -74,6 +89,86 @@ def test_what_has_ended_and_is_whole_is_not_loaded_again(market):
     for one in both:
         assert load(market, one, span("2024-01-01", "2024-04-20"), purpose="backfill").lost == 0
     assert many.not_ended(market, both) == [series("1d", "BTCUSDT")]
+
+
+def test_a_symbol_that_means_another_coin_by_now_is_not_done(market):
+    """The first LUNA ended and is whole; that says nothing of the one that trades today."""
+    one = series("1d", "LUNAUSDT")
+    facts = InstrumentFacts("LUNAUSDT", "LUNAUSDT", "LUNA", "USDT", "REPLACED", trading=False)
+    first, second = identities.lifetimes("binance", "spot", "LUNAUSDT")
+    for lifetime, left in ((first, [one]), (second, [])):
+        stored = series_registry.register(market.connect, one, facts, lifetime)
+        with market.connect() as connection:
+            connection.execute(
+                "UPDATE market.series_status SET is_complete = true WHERE series_id = %s",
+                (stored.series_id,),
+            )
+        assert many.not_ended(market, [one]) == left
+
+
+# -- many series -----------------------------------------------------------------------------
+
+
+def test_one_failure_never_stops_the_rest_and_all_are_told_at_the_end():
+    said: list[str] = []
+
+    def work(name: str) -> str:
+        if name == "a":
+            raise UnknownSymbol("no such symbol")
+        if name == "b":
+            raise psycopg.errors.UniqueViolation("twice")
+        said.append(f"done {name}")
+        return name
+
+    with pytest.raises(PartlyFailed, match=r"2 of 4 series failed: a: .*; b: .*twice") as failed:
+        many.each(["a", "b", "c", "d"], work, said.append)
+    assert failed.value.transient is False
+    assert [line for line in said if line.startswith("done")] == ["done c", "done d"]
+    assert many.each(["c", "d"], work, said.append) == ["c", "d"]
+
+
+@pytest.mark.parametrize(
+    "passing", [RateLimited("wait", retry_after=1.0), psycopg.errors.DeadlockDetected("again")]
+)
+def test_one_failure_that_may_pass_makes_all_worth_a_retry(passing):
+    def work(error: Exception) -> None:
+        raise error
+
+    with pytest.raises(PartlyFailed) as failed:
+        many.each([passing, UnknownSymbol("none")], work, lambda line: None)
+    assert failed.value.transient is True
+
+
+@pytest.fixture
+def restated(replay):
+    """From now on the venue says another low of a candle."""
+    yield lambda time, low: replay.fault("restated", rows=[{"open_time": time, "low": low}])
+    replay.heal()
+
+
+def test_a_series_with_history_gets_the_overlap_and_its_gaps_filled(
+    market, market_db, replay, restated
+):
+    window = span("2024-01-01", "2024-04-20")
+    replay.at("2024-04-18T00:20")
+    for part in (span("2024-01-01", "2024-02-01"), span("2024-03-01", "2024-04-18")):
+        load(market, series("1d", "BTCUSDT"), part, purpose="backfill")
+    replay.at(NOW)
+    time = ms("2024-04-17")
+    restated(time, f"{values_at(time, DAY)['low'] / 2:.8f}")
+    report = many.bring_up_to_date(market, series("1d", "BTCUSDT"), window)
+    assert (report.stored, report.lost) == (110, 0)
+    found = {row["open_time"]: row["low"] for row in Store(market_db, "BTCUSDT", "1d").read(window)}
+    assert found[time] == values_at(time, DAY)["low"] / 2
+
+
+def test_a_new_series_is_loaded_whole_and_at_once(market):
+    window = span("2024-01-01", "2024-04-20")
+    report = many.bring_up_to_date(market, series("1d", "ETHUSDT"), window)
+    assert (report.stored, report.lost) == (110, 0)
+    with market.connect() as connection:
+        purposes = connection.execute("SELECT DISTINCT purpose FROM market.sync_log").fetchall()
+    assert purposes == [("backfill",)]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from candlevault.errors import PartlyFailed, RateLimited
 from candlevault.ingest import many
+from candlevault.ingest.load import LoadReport
 from candlevault.orchestration import collective_tasks, runtime
 from candlevault.series import parse
 from candlevault.windows import Window
@@ -40,26 +41,24 @@ def test_a_transient_failure_in_a_group_is_left_to_airflow_to_retry():
         raise PartlyFailed("1 of 2 series failed", transient=False)
 
 
-def test_each_series_is_tried_and_the_failure_says_whether_it_may_pass(monkeypatch):
+def test_each_series_of_a_group_is_tried_and_the_failure_says_whether_it_may_pass(
+    worker, monkeypatch
+):
     def backfill(market, series, window):
         if series.symbol == "BADUSDT":
             raise RateLimited("too many requests", retry_after=60.0)
-        return many_report(series)
+        loaded.append(series.symbol)
+        return LoadReport(series.symbol, series.timeframe.code, "backfill", str(window))
 
-    class many_report:
-        def __init__(self, series) -> None:
-            self.series = series
-
-        def as_dict(self) -> dict:
-            return {"symbol": self.series.symbol, "status": "completed"}
-
-    class Market:
-        @staticmethod
-        def say(line: str) -> None:
-            """Nobody listens."""
-
-    monkeypatch.setattr(many, "backfill", backfill)
-    series = [parse("binance", "spot", name, "1h") for name in ("BADUSDT", "BTCUSDT")]
-    results = many.load_many(Market, series, WINDOW)
-    assert [result["status"] for result in results] == ["failed", "completed"]
-    assert results[0]["transient"] is True
+    loaded: list[str] = []
+    worker.venues["binance"] = None
+    monkeypatch.setattr(collective_tasks.syncs, "backfill", backfill)
+    group = {
+        "series": [["binance", "spot", name, "1h"] for name in ("BADUSDT", "BTCUSDT")],
+        "start": WINDOW.start.isoformat(),
+        "end": WINDOW.end.isoformat(),
+    }
+    with pytest.raises(PartlyFailed, match=r"1 of 2 series failed: .*RateLimited") as failed:
+        collective_tasks.load_group(group)
+    assert failed.value.transient is True
+    assert loaded == ["BTCUSDT"]

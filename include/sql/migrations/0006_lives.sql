@@ -20,7 +20,7 @@ ALTER TABLE market.providers DROP CONSTRAINT providers_name_key, ADD UNIQUE (nam
 CREATE TABLE market.universe_log (
     universe_log_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     instrument_id   integer NOT NULL REFERENCES market.instruments,
-    event           text NOT NULL CHECK (event IN ('listed', 'ended', 'relisted', 'excluded')),
+    event           text NOT NULL CHECK (event IN ('listed', 'ended', 'relisted')),
     detail          text NOT NULL,
     dag_run_id      text,
     recorded_at     timestamptz NOT NULL DEFAULT clock_timestamp()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from candlevault.errors import CandlevaultError
-from candlevault.export import checking, listing, reading, writing
+from candlevault.export import checking, combined, listing, reading, writing
 from candlevault.export.candle_set import CandleSet
 from candlevault.export.formats.registry import FORMATS, get
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FAILED = 2
 
@@ -44,7 +48,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     candles = commands.add_parser("candles", help="print candles, absences and fingerprint")
     _add_request(candles)
-    candles.add_argument("--rows", type=_count, default=40, help="rows at most, 0 = all (40)")
+    _add_rows(candles)
+    together = commands.add_parser("composite", help="print several series as one, by priority")
+    together.add_argument("timeframe")
+    together.add_argument("sources", nargs="+", metavar="VENUE/MARKET/SYMBOL")
+    _add_window(together)
+    _add_rows(together)
+    lineage = commands.add_parser("lineage", help="print a coin through its renames")
+    _add_request(lineage)
+    lineage.add_argument("--adjusted", action="store_true", help="in units of the coin asked for")
+    _add_rows(lineage)
     write = commands.add_parser("write", help="write candles as files of a format")
     _add_request(write)
     write.add_argument("--format", required=True, help=", ".join(FORMATS))
@@ -67,11 +80,19 @@ def _parser() -> argparse.ArgumentParser:
 def _add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("symbol")
     parser.add_argument("timeframe")
+    _add_window(parser)
+    parser.add_argument("--venue", help="default: the database's own")
+    parser.add_argument("--market", help="default: the database's own")
+
+
+def _add_window(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", required=True, metavar="TIME", help="inclusive")
     parser.add_argument("--end", required=True, metavar="TIME", help="exclusive")
     parser.add_argument("--as-of", metavar="TIME", help="a past state of the store (now)")
-    parser.add_argument("--venue", help="default: the database's own")
-    parser.add_argument("--market", help="default: the database's own")
+
+
+def _add_rows(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=_count, default=40, help="rows at most, 0 = all (40)")
 
 
 def _count(text: str) -> int:
@@ -99,6 +120,55 @@ def _candles(chosen: argparse.Namespace) -> int:
         print(line)
     sys.stdout.flush()
     return 0
+
+
+def _composite(chosen: argparse.Namespace) -> int:
+    frame = combined.composite(
+        chosen.sources, chosen.timeframe, chosen.start, chosen.end, as_of=chosen.as_of
+    )
+    return _print(frame, chosen.rows)
+
+
+def _lineage(chosen: argparse.Namespace) -> int:
+    frame = combined.lineage(
+        chosen.symbol,
+        chosen.timeframe,
+        chosen.start,
+        chosen.end,
+        venue=chosen.venue,
+        market=chosen.market,
+        adjusted=chosen.adjusted,
+        as_of=chosen.as_of,
+    )
+    return _print(frame, chosen.rows)
+
+
+def _print(frame: pd.DataFrame, rows: int) -> int:
+    """A labelled reading: its rows, then what was read of every series."""
+    shown = frame.drop(columns=["close_time", "taker_buy_base_volume", "taker_buy_quote_volume"])
+    shown.index = shown.index.strftime("%Y-%m-%dT%H:%M:%SZ")
+    print(
+        shown.to_string(max_rows=rows or None, min_rows=rows or None, float_format="{:.12g}".format)
+    )
+    print()
+    for source in frame.attrs["sources"]:
+        _print_source(source)
+    print(f"candles      {len(frame):,}")
+    sys.stdout.flush()
+    return 0
+
+
+def _print_source(facts: dict[str, Any]) -> None:
+    series, window = facts["series"], facts["window"]
+    name = "/".join(series[key] for key in ("venue", "market", "symbol", "timeframe"))
+    life = f" (lifetime {series['lifetime']})" if series["lifetime"] > 1 else ""
+    print(f"{name}{life}: {facts['rows']:,} candles in [{window['start']}, {window['end']})")
+    for title, holes in (("known absent", facts["known_absences"]), ("LOST", facts["lost"])):
+        if holes:
+            first = f"[{holes[0]['start']}, {holes[0]['end']})"
+            print(f"  {title:<12} {len(holes):,} windows, the first {first}")
+    print(f"  as of        {facts['as_of']} (revision {facts['revision']})")
+    print(f"  fingerprint  {facts['fingerprint']}")
 
 
 def _write(chosen: argparse.Namespace) -> int:
@@ -161,7 +231,14 @@ def _fail(why: str) -> int:
     return FAILED
 
 
-_COMMANDS = {"candles": _candles, "write": _write, "formats": _formats, "check": _check}
+_COMMANDS = {
+    "candles": _candles,
+    "composite": _composite,
+    "lineage": _lineage,
+    "write": _write,
+    "formats": _formats,
+    "check": _check,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -30,7 +30,8 @@ class CandleSet:
     `table` has the columns of candlevault.candles without `source`: decimals exact, times
     int64 ms UTC, ascending by open_time, one row per stored candle and no others. `absences`
     and `lost` are ascending, disjoint and inside the window; together with the rows they are
-    every open_time of the window whose candle was closed at `as_of`.
+    every open_time of the window whose candle was closed at `as_of` and at which the symbol
+    meant this instrument.
 
     `lifetime` counts the uses of the symbol; `base_asset` and `quote_asset` are empty where
     the venue never told them.

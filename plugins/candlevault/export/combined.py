@@ -103,6 +103,10 @@ def lineage(
             frame[list(columns.PRICES)] /= factor
             frame[["volume", "taker_buy_base_volume"]] *= factor
         frames.append(frame)
+    if not frames:
+        raise InvalidRequest(
+            "adjusted", "nothing in this window became the coin asked for; read it unadjusted"
+        )
     return _joined(frames, sets)
 
 

@@ -118,12 +118,18 @@ def stored_set(
     revision: int,
     say: Say = quiet,
 ) -> CandleSet:
-    """The candles of one stored series at a revision, with what is missing."""
+    """The candles of one stored series at a revision, with what is missing.
+
+    Missing can only be what lies in the instrument's share of the window: outside of it the
+    symbol meant another one.
+    """
     stored = found.stored
     table = _rows(connection, stored, window, revision, say)
     known = candle_reads.absences(connection, stored, window, revision)
     absences = clipped((KnownAbsence(one.window, one.reason) for one in known), window)
     times = columns.open_times(table)
+    share = window.intersection(stored.share)
+    lost = share and lost_windows(share, stored.series.timeframe, times, absences, moment)
     return CandleSet(
         series=stored.series,
         lifetime=stored.lifetime,
@@ -135,7 +141,7 @@ def stored_set(
         fingerprint=candle_reads.fingerprint_of(table, window, known),
         table=table.drop_columns(["source"]),
         absences=absences,
-        lost=lost_windows(window, stored.series.timeframe, times, absences, moment),
+        lost=lost or (),
     )
 
 

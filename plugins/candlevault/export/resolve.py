@@ -50,7 +50,8 @@ def series_of(
 
 
 def find(connection: psycopg.Connection, series: Series, window: Window) -> Found:
-    """The stored series that `window` is about; raises InvalidRequest where there is none."""
+    """The stored series that `window` is about; raises InvalidRequest where there is none, or
+    more than one."""
     if not series_registry.lives(connection, series):
         raise InvalidRequest(
             "symbol",
@@ -58,6 +59,13 @@ def find(connection: psycopg.Connection, series: Series, window: Window) -> Foun
             " or initial_load after adding it to include/universe.yaml",
             series.symbol,
         )
+    touched = series_registry.touched(connection, series, window)
+    try:
+        series_registry.refuse_crossing(series, touched)
+    except InvalidRequest as error:
+        raise InvalidRequest(
+            error.field, f"{error.rule}; `lineage` reads all of them, every row labelled"
+        ) from error
     return found_of(connection, series_registry.resolve(connection, series, window))
 
 

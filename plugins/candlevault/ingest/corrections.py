@@ -91,14 +91,30 @@ def apply_file(
     try:
         given = correction_files.parse(body)
         correction = replace(correction, rows_given=given.num_rows)
-        times = candles.open_times(given)
-        hull = Window(int(times.min()), int(times.max()) + 1)
-        with market.connect() as connection:
-            stored = series_registry.resolve(connection, series, hull, field="file")
+        hull = _hull(given)
+        stored = _named_by(market, series, hull)
     except InvalidRequest as error:
         _refuse(market, stored, hull, correction, error)
     with series_lock(market.connect, stored.series_id, sleep=market.sleep):
-        return _apply(market, stored, given, correction, now_ms)
+        return _apply(market, stored, given, len(body), correction, now_ms)
+
+
+def addressed(market: Market, series: Series, body: bytes) -> StoredSeries:
+    """The stored series that a CSV is about: that of the instrument that lived at its times.
+
+    Raises InvalidRequest for a file that cannot be read, or is about two instruments.
+    """
+    return _named_by(market, series, _hull(correction_files.parse(body)))
+
+
+def _hull(given: pa.Table) -> Window:
+    times = candles.open_times(given)
+    return Window(int(times.min()), int(times.max()) + 1)
+
+
+def _named_by(market: Market, series: Series, hull: Window) -> StoredSeries:
+    with market.connect() as connection:
+        return series_registry.resolve(connection, series, hull, field="file")
 
 
 def reread(
@@ -168,6 +184,7 @@ def _apply(
     market: Market,
     stored: StoredSeries,
     given: pa.Table,
+    size: int,
     correction: Correction,
     now_ms: int,
 ) -> CorrectionReport:
@@ -180,7 +197,7 @@ def _apply(
         held = candle_reads.read(connection, stored, window, revision)
         known = candle_reads.absences(connection, stored, window)
     table = correction_files.completed(given, held, series.timeframe)
-    fetch = _fetch(series, correction, table.num_rows)
+    fetch = _fetch(series, correction, size, table.num_rows)
     closed_before_ms = now_ms - SETTLING_MS
     try:
         _refuse_absent(given, known)
@@ -206,7 +223,12 @@ def _apply(
         reason=correction.reason,
         correction=correction,
     )
-    done = retrying(lambda: publish.publish(market.connect, stored, claim, batch))
+    try:
+        done = retrying(lambda: publish.publish(market.connect, stored, claim, batch))
+    except BaseException as error:
+        failure = error
+        retrying(lambda: ledger.fail(market.connect, claim, failure))
+        raise
     refreeze(market.connect, stored)
     if done.revision is None:
         _log_unchanged(market, series, window, correction)
@@ -250,7 +272,7 @@ def _refuse_absent(given: pa.Table, known: list[candle_reads.Absence]) -> None:
             )
 
 
-def _fetch(series: Series, correction: Correction, rows: int) -> Fetch:
+def _fetch(series: Series, correction: Correction, size: int, rows: int) -> Fetch:
     market = "" if series.market == "spot" else f"_{series.market}"
     assert correction.source_sha256 is not None
     return Fetch(
@@ -259,7 +281,7 @@ def _fetch(series: Series, correction: Correction, rows: int) -> Fetch:
         timeframe=series.timeframe.code,
         url=f"file:{correction.source}",
         sha256=correction.source_sha256,
-        bytes=0,
+        bytes=size,
         rows=rows,
         fetched_at=datetime.now(UTC),
         duration_ms=0,

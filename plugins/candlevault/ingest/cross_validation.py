@@ -74,12 +74,13 @@ def against_source(
 ) -> ValidationReport:
     """Load `window` from a second source, into its own series, and compare prices.
 
+    It is read again where it is stored: what the source says now is what counts.
     Where the source's candles are coarser, the stored ones are rolled up to them. Compared
     are candles of the same open_time. Raises as load.
     """
     if not 0 < tolerance_pct <= 100:
         raise InvalidRequest("tolerance_pct", "must lie in (0, 100]", tolerance_pct)
-    load(other, other_series, window, purpose="cross_validation")
+    load(other, other_series, window, purpose="cross_validation", reread=window)
     theirs_stored = retrying(lambda: series_registry.get(other.connect, other_series))
     ours, _ = _current(market, stored, window)
     theirs, _ = _current(other, theirs_stored, window)
@@ -220,7 +221,9 @@ def _conclude(
     theirs: pa.Table,
     found: list[Disagreement],
 ) -> ValidationReport:
-    """Record what was found, settle what is gone, and count."""
+    """Record what was found, settle what was compared and is gone, and count."""
+    x, y = candles.open_times(ours), candles.open_times(theirs)
+    both = np.intersect1d(x, y)
     still = [(one.open_time_ms, one.field) for one in found]
     told = f"within {tolerance_pct} % of {other}" if tolerance_pct else f"equal to {other}"
 
@@ -228,13 +231,11 @@ def _conclude(
         with market.connect() as connection, connection.transaction():
             new = discrepancies.hold(connection, stored, KIND, found, market.run_id)
             over = discrepancies.settle(
-                connection, stored, KIND, other, window, still, f"{told} by now"
+                connection, stored, KIND, other, window, still, both.tolist(), f"{told} by now"
             )
         return new, over
 
     new, settled = retrying(record)
-    x, y = candles.open_times(ours), candles.open_times(theirs)
-    both = len(np.intersect1d(x, y))
     apart = [abs(one.difference_pct) for one in found if one.difference_pct is not None]
     report = ValidationReport(
         symbol=stored.series.symbol,
@@ -242,9 +243,9 @@ def _conclude(
         other=other,
         window=str(window),
         tolerance_pct=tolerance_pct,
-        compared=both,
-        only_stored=len(x) - both,
-        only_other=len(y) - both,
+        compared=len(both),
+        only_stored=len(x) - len(both),
+        only_other=len(y) - len(both),
         discrepancies=len(found),
         new=new,
         settled=settled,

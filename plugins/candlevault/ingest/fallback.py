@@ -7,17 +7,29 @@ its place is kept as what it is: a series of that provider.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from candlevault.errors import CandlevaultError, InvalidRequest, ProviderError, Unavailable
+from candlevault.errors import (
+    CandlevaultError,
+    InvalidRequest,
+    NotOffered,
+    ProviderError,
+    Unavailable,
+)
 from candlevault.ingest.load import LoadFailed, LoadReport, Market, load
 from candlevault.providers import priority
 from candlevault.providers.capabilities import CAPABILITIES, CRYPTO
+from candlevault.providers.contract import Answer, CandleProvider, Problem
 from candlevault.series import Series
+from candlevault.storage import candle_reads, series_registry
 from candlevault.timeframe import Timeframe
 from candlevault.windows import Window
 
 MarketOf = Callable[[str, str], Market]
+
+_DELAY_MS = 2 * 86_400_000
+"""Plans that answer a day late reach far enough all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +78,30 @@ def load_by_priority(
 ) -> FallbackReport:
     """Load `window` from the first provider of `order` that delivers it.
 
-    A provider without its key is skipped; one that fails, or leaves batches unanswered, is
-    passed over. Raises NoneDelivered with everybody's reason.
+    One has delivered when it left nothing unanswered, reaches back to all of the window, and
+    a candle of the window is stored. A provider without its key, or that this home cannot
+    ask, is passed over; so is one that did not deliver, and what it brought stays stored in
+    its own series. Raises NoneDelivered with everybody's reason.
     """
 
     def attempt(provider: str) -> tuple[Series, LoadReport]:
-        series = series_at(provider, asset_class, symbol, timeframe)
-        say(f"{symbol}: asking {provider} for {series}")
         try:
-            report = load(market_of(series.venue, series.market), series, window, purpose="load")
+            series = series_at(provider, asset_class, symbol, timeframe)
+            market = market_of(series.venue, series.market)
+        except InvalidRequest as error:
+            raise ProviderError(str(error), provider=provider) from error
+        say(f"{symbol}: asking {provider} for {series}")
+        refused: list[Problem] = []
+        noting = replace(market.venue, rest=_Noting(market.venue.rest, refused))
+        try:
+            report = load(replace(market, venue=noting), series, window, purpose="load")
         except LoadFailed as error:
             raise _cause(error, provider) from error
         if not report.stored:
             raise Unavailable(f"{series}: no candle came of {window}", provider=provider)
+        beyond = _out_of_reach(market, series, window, refused)
+        if beyond is not None:
+            raise NotOffered(f"{series}: {beyond.error}", provider=provider)
         return series, report
 
     tried = priority.candidates(order, asset_class, timeframe.code, has_key)
@@ -91,6 +114,38 @@ def load_by_priority(
         str(series),
         [f"{one.provider}: {one.reason}" for one in done.passed_over],
         report.as_dict(),
+    )
+
+
+class _Noting:
+    """A provider as it is; what it refuses because it does not offer it is noted."""
+
+    def __init__(self, provider: CandleProvider, refused: list[Problem]) -> None:
+        self._provider = provider
+        self._refused = refused
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._provider, name)
+
+    def candles(self, series: Series, window: Window, closed_before_ms: int) -> Answer:
+        answer = self._provider.candles(series, window, closed_before_ms)
+        self._refused += [one for one in answer.problems if isinstance(one.error, NotOffered)]
+        return answer
+
+
+def _out_of_reach(
+    market: Market, series: Series, window: Window, refused: Sequence[Problem]
+) -> Problem | None:
+    """The first refusal that keeps candles of the window lost, the newest ones aside."""
+    old = window.intersection(Window(0, market.venue.server_time_ms() - _DELAY_MS))
+    if old is None or not refused:
+        return None
+    with market.connect() as connection:
+        stored = series_registry.find(connection, series)
+        assert stored is not None
+        lost = candle_reads.account(connection, stored, old).lost_windows
+    return next(
+        (one for one in refused if any(one.window.intersection(part) for part in lost)), None
     )
 
 

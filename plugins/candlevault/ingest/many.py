@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 import psycopg
 
-from candlevault.errors import CandlevaultError
-from candlevault.ingest.load import Market
-from candlevault.ingest.syncs import backfill, may_pass
+from candlevault import identities
+from candlevault.errors import CandlevaultError, PartlyFailed
+from candlevault.ingest.load import LoadReport, Market
+from candlevault.ingest.syncs import backfill, increment, may_pass
 from candlevault.series import Series
+from candlevault.storage import series_registry
 from candlevault.windows import Window
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 FIRST_INTRADAY = 20
 
@@ -32,41 +40,78 @@ def stages(series: list[Series], groups: int) -> list[list[list[Series]]]:
     return [[stage[i::groups] for i in range(groups) if stage[i::groups]] for stage in ordered]
 
 
-def load_many(market: Market, series: list[Series], window: Window) -> list[dict[str, object]]:
-    """Backfill each series; returns a report per series, with status `failed` and the error
-    where it could not be loaded."""
-    results: list[dict[str, object]] = []
-    for number, one in enumerate(series, start=1):
-        market.say(f"{one}: {number} of {len(series)}")
+def each(
+    items: Sequence[T],
+    work: Callable[[T], R],
+    say: Callable[[str], None],
+    *,
+    what: str = "series",
+) -> list[R]:
+    """`work` on every item, in order; one that fails never stops the rest.
+
+    Returns what it returned. Raises PartlyFailed at the end if one failed, with every reason;
+    it is transient if any of them may pass.
+    """
+    done: list[R] = []
+    failed: list[str] = []
+    transient = False
+    for number, item in enumerate(items, start=1):
+        say(f"{item}: {number} of {len(items)}")
         try:
-            results.append(backfill(market, one, window).as_dict())
+            done.append(work(item))
         except (CandlevaultError, psycopg.Error) as error:
-            market.say(f"{one}: failed: {error}")
-            results.append(
-                {
-                    "symbol": one.symbol,
-                    "timeframe": one.timeframe.code,
-                    "status": "failed",
-                    "errors": [f"{type(error).__name__}: {error}"[:500]],
-                    "transient": may_pass(error),
-                }
-            )
-    return results
+            failed.append(f"{item}: {type(error).__name__}: {error}"[:500])
+            transient = transient or may_pass(error)
+            say(failed[-1])
+    if failed:
+        raise PartlyFailed(
+            f"{len(failed)} of {len(items)} {what} failed: {'; '.join(failed)}",
+            transient=transient,
+        )
+    return done
+
+
+def bring_up_to_date(market: Market, series: Series, window: Window) -> LoadReport:
+    """Re-read the last three days where there is history, then load what `window` lacks."""
+    if _has_history(market, series):
+        increment(market, series)
+    return backfill(market, series, window)
+
+
+def _has_history(market: Market, series: Series) -> bool:
+    """Whether a candle is stored of the instrument that the symbol means today."""
+    with market.connect() as connection:
+        stored = series_registry.find(connection, series)
+        return stored is not None and bool(
+            connection.execute(
+                "SELECT newest_data_time IS NOT NULL FROM market.series_status"
+                " WHERE series_id = %s",
+                (stored.series_id,),
+            ).fetchone()[0]
+        )
 
 
 def not_ended(market: Market, series: list[Series]) -> list[Series]:
-    """Those of which something may still be missing: not stored yet, or still traded."""
+    """Those of which something may still be missing: not stored yet, or still traded.
+
+    What counts is the instrument that the symbol means today, not those before it.
+    """
     with market.connect() as connection:
         done = set(
             connection.execute(
-                "SELECT n.symbol, n.timeframe FROM market.series_names n"
+                "SELECT n.symbol, n.timeframe, n.lifetime FROM market.series_names n"
                 " JOIN market.instruments i USING (instrument_id)"
                 " JOIN market.series_status s USING (series_id)"
                 " WHERE n.venue = %s AND n.market = %s AND NOT i.traded AND s.is_complete",
                 (market.venue.venue, market.venue.market),
             ).fetchall()
         )
-    return [one for one in series if (one.symbol, one.timeframe.code) not in done]
+
+    def today(one: Series) -> tuple[str, str, int]:
+        newest = identities.lifetimes(one.venue, one.market, one.symbol)[-1]
+        return one.symbol, one.timeframe.code, newest.number
+
+    return [one for one in series if today(one) not in done]
 
 
 def storage_estimate(series: list[Series], window: Window) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from candlevault import config
-from candlevault.errors import CandlevaultError, CheckFailed, PartlyFailed
+from candlevault.errors import CandlevaultError, PartlyFailed
 from candlevault.ingest import many, syncs
 from candlevault.ingest.load import Market
 from candlevault.orchestration import choice, runtime
@@ -62,20 +62,18 @@ def load_group(group: Mapping[str, object]) -> list[dict[str, object]]:
     with runtime.task_errors():
         series = [parse_series(*names) for names in group["series"]]
         market = runtime.market(series[0].venue, series[0].market)
-        results = many.load_many(market, series, _window(group))
-        failed = [result for result in results if result["status"] == "failed"]
-        if failed:
-            told = "; ".join(f"{r['symbol']} {r['timeframe']}: {r['errors'][0]}" for r in failed)
-            raise PartlyFailed(
-                f"{len(failed)} of {len(results)} series failed: {told}",
-                transient=any(result["transient"] for result in failed),
-            )
+        window = _window(group)
+        reports = many.each(series, lambda one: syncs.backfill(market, one, window), market.say)
         return [
             {
-                key: r[key]
-                for key in ("symbol", "timeframe", "status", "stored", "known_absent", "lost")
+                "symbol": report.symbol,
+                "timeframe": report.timeframe,
+                "status": report.status,
+                "stored": report.stored,
+                "known_absent": report.known_absent,
+                "lost": report.lost,
             }
-            for r in results
+            for report in reports
         ]
 
 
@@ -90,22 +88,12 @@ def check_and_fill(plan: Mapping[str, object]) -> dict[str, object]:
             for names in group["series"]
         ]
         market = runtime.market(series[0].venue, series[0].market)
-        failed: dict[str, str] = {}
-        transient = False
-        for one in series:
-            try:
-                syncs.load(market, one, window, purpose="gap_fill")
-                check_window(one, window)
-            except Exception as error:
-                # Told at the end: one series must not keep the others from being checked.
-                failed[str(one)] = f"{type(error).__name__}: {error}"[:300]
-                transient = transient or getattr(error, "transient", False)
-                market.say(f"{one}: {failed[str(one)]}")
-        if failed:
-            told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-            raise PartlyFailed(
-                f"{len(failed)} of {len(series)} series failed: {told}", transient=transient
-            )
+
+        def fill(one: Series) -> None:
+            syncs.load(market, one, window, purpose="gap_fill")
+            check_window(one, window)
+
+        many.each(series, fill, market.say)
         return {"series": len(series), "failed": 0}
 
 
@@ -117,17 +105,13 @@ def quality_check(params: Mapping[str, object]) -> list[dict[str, object]]:
         now_ms = market.venue.server_time_ms()
         chosen = choice.stored(params)
         window = Window(now_ms - int(str(params["days"])) * 86_400_000, now_ms)
-        reports, failed = [], []
-        for stored in chosen:
-            try:
-                part = _kept(market, stored, window).intersection(stored.life)
-                if part is not None:
-                    reports.append(check_life(market, stored, part, now_ms))
-            except Exception as error:
-                failed.append(str(error)[:300])
-        if failed:
-            raise CheckFailed(f"{len(failed)} of {len(chosen)} series failed: {'; '.join(failed)}")
-        return reports
+
+        def check(stored: StoredSeries) -> dict[str, object] | None:
+            part = _kept(market, stored, window).intersection(stored.life)
+            return None if part is None else check_life(market, stored, part, now_ms)
+
+        reports = many.each(chosen, check, market.say)
+        return [report for report in reports if report is not None]
 
 
 def market_sync(params: Mapping[str, object]) -> list[dict[str, object]]:

@@ -20,7 +20,7 @@ _ONE_TIMEFRAME = {
 
 
 def build_corrections(doc: str) -> DAG:
-    """Apply a file, or read a window again; then say which backtests it concerns."""
+    """Apply or compare a file, or read a window again; then say which backtests it concerns."""
     with house.dag(
         "corrections",
         doc,
@@ -60,6 +60,12 @@ def build_corrections(doc: str) -> DAG:
                 enum=["rest", "archive"],
                 title="Provider",
                 description="Who is asked first when a window is read again.",
+            ),
+            "compare_only": Param(
+                False,
+                type="boolean",
+                title="Compare only",
+                description="Of a file or CSV: record what differs, change nothing.",
             ),
         },
     ) as dag:
@@ -150,7 +156,7 @@ def build_cross_validation(universe: Universe, doc: str) -> DAG:
         task_args={"retries": 2, "execution_timeout": timedelta(hours=3)},
         params={
             "symbols": symbols(
-                list(universe.market_sync_symbols), "Symbols or short names to hold against them."
+                None, "Symbols or short names; empty: the list of market_sync, as far as stored."
             ),
             "timeframe": Param("1h", type="string", enum=list(TIMEFRAMES), title="Timeframe"),
             "sources": Param(

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TypeVar
 
-from candlevault import config
+from candlevault import config, windows
 from candlevault.errors import CandlevaultError, InvalidRequest, PartlyFailed
-from candlevault.ingest import consolidation, corrections, cross_validation, fallback, radar
+from candlevault.ingest import consolidation, corrections, cross_validation, fallback, many, radar
 from candlevault.ingest.consolidation import Verdict
-from candlevault.ingest.load import Market
+from candlevault.ingest.load import SETTLING_MS, Market
 from candlevault.orchestration import choice, forms, inbox, runtime
 from candlevault.orchestration.series_tasks import refuse_unknown_keys
 from candlevault.providers.capabilities import CAPABILITIES
 from candlevault.series import Series, canonical_symbol
+from candlevault.storage import corrections as correction_log
 from candlevault.storage import impact as impacts
-from candlevault.storage import series_registry
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.timeframe import Timeframe, from_ms
 from candlevault.timeframe import parse as parse_timeframe
 from candlevault.windows import Window
+
+R = TypeVar("R")
 
 _TOLD = 50
 """How many affected backtests are handed on; all are in the log."""
@@ -37,18 +41,19 @@ def correct(params: Mapping[str, object]) -> dict[str, object]:
             canonical_symbol(str(params["symbol"]), config.universe().quote_asset),
             parse_timeframe(str(params["timeframe"])),
         )
-        since = datetime.now(UTC).isoformat()
         report = _apply(market, series, params)
         market.say(str(report))
-        return {**report.as_dict(), "market": series.market, "since": since}
+        return {**report.as_dict(), "market": series.market}
 
 
 def _apply(
     market: Market, series: Series, params: Mapping[str, object]
-) -> corrections.CorrectionReport:
+) -> corrections.CorrectionReport | cross_validation.ValidationReport:
     given = [name for name in ("file", "csv", "start") if params.get(name)]
     if len(given) != 1:
         raise InvalidRequest("file", "give one of: file, csv, or start with end", ", ".join(given))
+    if params.get("compare_only"):
+        return _compare(market, series, given[0], params)
     reason = str(params["reason"])
     by = f"DAG run {market.run_id}"
     if given == ["start"]:
@@ -63,16 +68,29 @@ def _apply(
             reason=reason,
             requested_by=by,
         )
-    if given == ["file"]:
-        name = str(params["file"])
-        body = inbox.read(name)
-    else:
-        name, body = "given with the run", str(params["csv"]).encode()
+    body = _body(given[0], params)
+    name = str(params["file"]) if given == ["file"] else "given with the run"
     return corrections.apply_file(market, series, body, name=name, reason=reason, requested_by=by)
 
 
+def _compare(
+    market: Market, series: Series, given: str, params: Mapping[str, object]
+) -> cross_validation.ValidationReport:
+    """Hold a CSV against what is stored; differences are recorded, nothing is applied."""
+    if given == "start":
+        raise InvalidRequest("compare_only", "goes with file or csv; a window is read again")
+    body = _body(given, params)
+    name = str(params["file"]) if given == "file" else f"csv of {market.run_id}"
+    stored = corrections.addressed(market, series, body)
+    return cross_validation.against_file(market, stored, body, name)
+
+
+def _body(given: str, params: Mapping[str, object]) -> bytes:
+    return inbox.read(str(params["file"])) if given == "file" else str(params["csv"]).encode()
+
+
 def impact(report: Mapping[str, object]) -> list[dict[str, object]]:
-    """Task: the stored backtests that read what the correction has changed."""
+    """Task: the stored backtests that read what this DAG run has corrected, in any attempt."""
     with runtime.task_errors():
         market = runtime.market(config.setting("CANDLEVAULT_VENUE"), str(report["market"]))
         series = Series(
@@ -81,12 +99,10 @@ def impact(report: Mapping[str, object]) -> list[dict[str, object]]:
             str(report["symbol"]),
             parse_timeframe(str(report["timeframe"])),
         )
-        since = datetime.fromisoformat(str(report["since"]))
+        applied = correction_log.applied_since(market.connect, series, runtime.current_run_id())
         found = []
-        with market.connect() as connection:
-            lives = series_registry.lives(connection, series)
-        for stored in lives:
-            found += impacts.affected(market.connect, stored.series_id, since)
+        for series_id, since in applied.items():
+            found += impacts.affected(market.connect, series_id, since)
         for one in found:
             market.say(str(one))
         market.say(f"{series}: {len(found)} stored backtests read a candle that changed now")
@@ -150,35 +166,45 @@ def cross_validate(params: Mapping[str, object]) -> list[dict[str, object]]:
     with runtime.task_errors():
         refuse_unknown_keys(params)
         timeframe = parse_timeframe(str(params["timeframe"]))
-        reports: list[dict[str, object]] = []
-        failed: list[str] = []
-        transient = False
-        for source in params["sources"]:
-            reason = _unusable(str(source), timeframe)
+        chosen = choice.stored(params)
+        if not params.get("symbols"):
+            active = config.universe().market_sync_symbols
+            chosen = [stored for stored in chosen if stored.series.symbol in active]
+        pairs = []
+        for source in map(str, params["sources"]):
+            reason = _unusable(source, timeframe)
             if reason is not None:
                 runtime.say(f"{source}: skipped: {reason}")
                 continue
-            for stored in choice.stored(params):
-                try:
-                    reports.append(_validate(stored, str(source), timeframe, params))
-                except CandlevaultError as error:
-                    failed.append(f"{stored} against {source}: {error}"[:300])
-                    transient = transient or error.transient
-                    runtime.say(failed[-1])
-        if failed:
-            raise PartlyFailed(
-                f"{len(failed)} comparisons failed: {'; '.join(failed)}", transient=transient
-            )
-        return reports
+            pairs += [_Pair(stored, source) for stored in chosen]
+
+        def validate(pair: _Pair) -> dict[str, object] | None:
+            return _validate(pair, timeframe, params)
+
+        reports = many.each(pairs, validate, runtime.say, what="comparisons")
+        return [report for report in reports if report is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    stored: StoredSeries
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.stored} against {self.source}"
 
 
 def _validate(
-    stored: StoredSeries, source: str, timeframe: Timeframe, params: Mapping[str, object]
-) -> dict[str, object]:
+    pair: _Pair, timeframe: Timeframe, params: Mapping[str, object]
+) -> dict[str, object] | None:
+    """The report of a comparison; None where the instrument did not live in the window."""
+    stored, frame = pair.stored, _coarser(pair.source, timeframe)
     market = runtime.market(stored.series.venue, stored.series.market)
-    theirs = fallback.series_at(source, "crypto", stored.series.symbol, _coarser(source, timeframe))
-    now_ms = market.venue.server_time_ms()
-    window = Window(now_ms - int(str(params["days"])) * 86_400_000, now_ms)
+    window = _lived(stored, frame, int(str(params["days"])), market.venue.server_time_ms())
+    if window is None:
+        market.say(f"{pair}: skipped: no {frame} candle of the last {params['days']} days")
+        return None
+    theirs = fallback.series_at(pair.source, "crypto", stored.series.symbol, frame)
     report = cross_validation.against_source(
         market,
         stored,
@@ -189,6 +215,14 @@ def _validate(
     )
     market.say(str(report))
     return report.as_dict()
+
+
+def _lived(stored: StoredSeries, timeframe: Timeframe, days: int, now_ms: int) -> Window | None:
+    """The closed candles of `timeframe` in the last days that lie inside the life."""
+    end_ms = timeframe.floor(now_ms - SETTLING_MS)
+    start_ms = now_ms - days * 86_400_000
+    part = Window(start_ms, end_ms).intersection(stored.life) if start_ms < end_ms else None
+    return part and windows.aligned(part, timeframe)
 
 
 def _unusable(source: str, timeframe: Timeframe) -> str | None:
@@ -219,22 +253,10 @@ def _coarser(source: str, timeframe: Timeframe) -> Timeframe:
     return min(fitting, key=lambda one: one.step_ms)
 
 
-def _each(chosen: list[StoredSeries], work: Callable[[Market, StoredSeries], object]) -> list:
-    """`work` on every series; one that fails never stops the others, but fails the task."""
-    done, failed = [], []
-    transient = False
-    for number, stored in enumerate(chosen, start=1):
-        market = runtime.market(stored.series.venue, stored.series.market)
-        market.say(f"{stored}: {number} of {len(chosen)}")
-        try:
-            done.append(work(market, stored))
-        except CandlevaultError as error:
-            failed.append(f"{stored}: {error}"[:300])
-            transient = transient or error.transient
-            market.say(failed[-1])
-    if failed:
-        raise PartlyFailed(
-            f"{len(failed)} of {len(chosen)} series failed: {'; '.join(failed)}",
-            transient=transient,
-        )
-    return done
+def _each(chosen: list[StoredSeries], work: Callable[[Market, StoredSeries], R]) -> list[R]:
+    """`work` on every series, with the market it is of."""
+
+    def one(stored: StoredSeries) -> R:
+        return work(runtime.market(stored.series.venue, stored.series.market), stored)
+
+    return many.each(chosen, one, runtime.say)

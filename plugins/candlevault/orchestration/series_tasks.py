@@ -102,30 +102,30 @@ def check(series: Series, report: Mapping[str, object]) -> dict[str, object]:
     window = Window.of(
         *(datetime.fromisoformat(part) for part in str(report["window"])[1:-1].split(", "))
     )
-    return check_window(series, window)
+    with runtime.task_errors():
+        return check_window(series, window)
 
 
 def check_window(series: Series, window: Window) -> dict[str, object]:
-    """Check a window of a stored series and fail the task on any finding of severity fail.
+    """Check a window of a stored series; raises CheckFailed on any finding of severity fail.
 
     Every instrument that the symbol meant in the window is checked over its own life.
     Returns the figures of the last one.
     """
-    with runtime.task_errors():
-        market = runtime.market(series.venue, series.market)
-        now_ms = market.venue.server_time_ms()
-        with market.connect() as connection:
-            touched = series_registry.touched(connection, series, window)
-        summary: dict[str, object] = {"symbol": series.symbol, "timeframe": series.timeframe.code}
-        checked = 0
-        for one in touched:
-            if one.stored is None or one.window.intersection(one.stored.life) is None:
-                continue
-            summary = check_life(market, one.stored, one.window, now_ms)
-            checked += 1
-        if not checked:
-            market.say(f"{series}: nothing to check, no instrument of it lived in {window}")
-        return summary
+    market = runtime.market(series.venue, series.market)
+    now_ms = market.venue.server_time_ms()
+    with market.connect() as connection:
+        touched = series_registry.touched(connection, series, window)
+    summary: dict[str, object] = {"symbol": series.symbol, "timeframe": series.timeframe.code}
+    checked = 0
+    for one in touched:
+        if one.stored is None or one.window.intersection(one.stored.life) is None:
+            continue
+        summary = check_life(market, one.stored, one.window, now_ms)
+        checked += 1
+    if not checked:
+        market.say(f"{series}: nothing to check, no instrument of it lived in {window}")
+    return summary
 
 
 def check_life(

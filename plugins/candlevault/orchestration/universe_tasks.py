@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from candlevault import config
-from candlevault.errors import CandlevaultError, PartlyFailed
-from candlevault.ingest import fallback, many, universe
+from candlevault.ingest import fallback, many, retention, universe
+from candlevault.ingest.load import Market
 from candlevault.orchestration import runtime
 from candlevault.orchestration.house import START
 from candlevault.orchestration.series_tasks import refuse_unknown_keys, window_of
@@ -15,6 +15,7 @@ from candlevault.providers import priority
 from candlevault.providers.capabilities import CAPABILITIES, CRYPTO
 from candlevault.series import Series, canonical_symbol
 from candlevault.series import parse as parse_series
+from candlevault.storage import series_registry
 from candlevault.timeframe import from_ms
 from candlevault.timeframe import parse as parse_timeframe
 from candlevault.windows import Window
@@ -42,8 +43,7 @@ def refresh_universe(params: Mapping[str, object]) -> dict[str, object]:
             f"{estimate['series']} series to load: at most {estimate['candles_at_most']:,}"
             f" candles, about {estimate['bytes'] / 1e6:,.0f} MB"
         )
-        named = [[one.venue, one.market, one.symbol, one.timeframe.code] for one in series]
-        groups = [named[i :: extended.groups] for i in range(extended.groups)]
+        groups = [series[i :: extended.groups] for i in range(extended.groups)]
         return {
             "active": len(report.active),
             "ended": len(report.ended),
@@ -59,21 +59,54 @@ def refresh_universe(params: Mapping[str, object]) -> dict[str, object]:
 
 
 def load_extended(group: list[list[str]]) -> dict[str, object]:
-    """Task: bring the series of a group up to date; an ended one, once loaded, is left alone."""
+    """Task: bring the series of a group up to date and move to the cold tier what is due.
+
+    A series with history is synced with the overlap of an increment before its gaps are
+    filled; an ended one, once loaded, is only kept under the retention policy.
+    """
     with runtime.task_errors():
         series = [parse_series(*names) for names in group]
         market = runtime.market(series[0].venue, series[0].market)
-        start = config.universe().extended.start
-        window = Window.of(start, from_ms(market.venue.server_time_ms()))
-        results = many.load_many(market, many.not_ended(market, series), window)
-        failed = [result for result in results if result["status"] == "failed"]
-        if failed:
-            told = "; ".join(f"{r['symbol']} {r['timeframe']}: {r['errors'][0]}" for r in failed)
-            raise PartlyFailed(
-                f"{len(failed)} of {len(results)} series failed: {told}",
-                transient=any(result["transient"] for result in failed),
-            )
-        return {"series": len(series), "loaded": len(results)}
+        now = from_ms(market.venue.server_time_ms())
+        window = Window.of(config.universe().extended.start, now)
+        wanted = set(many.not_ended(market, series))
+
+        def keep(one: Series) -> None:
+            if one in wanted:
+                many.bring_up_to_date(market, one, window)
+            _retain(market, one, now)
+
+        many.each(series, keep, market.say)
+        return {"series": len(series), "loaded": len(wanted)}
+
+
+def _retain(market: Market, series: Series, now: datetime) -> None:
+    """Move the months that are due by the configured policy of the series' timeframe."""
+    months = _retention_months(series)
+    if months is None:
+        return
+    with market.connect() as connection:
+        lives = series_registry.lives(connection, series)
+    for stored in lives:
+        report = retention.apply(market.connect, stored, months, now, market.say)
+        if report.months_moved:
+            market.say(str(report))
+
+
+def _retention_months(series: Series) -> int | None:
+    """How long the series stays hot: its own policy, or else its timeframe's in that market."""
+    configured = config.universe()
+    policy = configured.policy(series)
+    if policy is not None:
+        return policy.retention_months
+    return next(
+        (
+            one.retention_months
+            for one in configured.policies
+            if (one.series.market, one.series.timeframe) == (series.market, series.timeframe)
+        ),
+        None,
+    )
 
 
 def load_by_priority(params: Mapping[str, object]) -> list[dict[str, object]]:
@@ -90,34 +123,26 @@ def load_by_priority(params: Mapping[str, object]) -> list[dict[str, object]]:
         now = datetime.now(UTC)
         window = window_of(params, START, now)
         quote = configured.quote_asset if asset_class == CRYPTO else ""
-        reports: list[dict[str, object]] = []
-        failed: list[str] = []
-        transient = False
-        for number, name in enumerate(params["symbols"]):
-            symbol = canonical_symbol(name, quote, f"symbols[{number}]") if quote else name.upper()
-            try:
-                report = fallback.load_by_priority(
-                    runtime.market,
-                    asset_class,
-                    symbol,
-                    timeframe,
-                    window,
-                    order,
-                    runtime.has_key,
-                    runtime.say,
-                )
-                runtime.say(str(report))
-                reports.append(report.as_dict())
-            except CandlevaultError as error:
-                failed.append(f"{symbol}: {error}"[:500])
-                transient = transient or error.transient
-                runtime.say(failed[-1])
-        if failed:
-            raise PartlyFailed(
-                f"{len(failed)} of {len(params['symbols'])} symbols failed: {'; '.join(failed)}",
-                transient=transient,
+        symbols = [
+            canonical_symbol(name, quote, f"symbols[{number}]") if quote else name.upper()
+            for number, name in enumerate(params["symbols"])
+        ]
+
+        def load(symbol: str) -> dict[str, object]:
+            report = fallback.load_by_priority(
+                runtime.market,
+                asset_class,
+                symbol,
+                timeframe,
+                window,
+                order,
+                runtime.has_key,
+                runtime.say,
             )
-        return reports
+            runtime.say(str(report))
+            return report.as_dict()
+
+        return many.each(symbols, load, runtime.say, what="symbols")
 
 
 def _exchanges(order: object) -> list[str]:

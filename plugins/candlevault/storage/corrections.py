@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 
+from candlevault.series import Series
 from candlevault.storage.database import Connect
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.storage.sql import for_timeframe
@@ -88,6 +90,32 @@ def reject(
     """Write a correction that was refused as a whole, with the reason."""
     with connect() as connection:
         _insert(connection, stored, window, correction, "rejected", message[:4000], Outcome())
+
+
+def applied_since(connect: Connect, series: Series, dag_run_id: str) -> dict[int, datetime]:
+    """By series id of `series`, since when what a DAG run asked for has changed candles.
+
+    However often the run was tried. Taken from the old versions as well as from the revision:
+    both are written before it is committed, the old versions first. Empty where nothing was
+    applied.
+    """
+    with connect() as connection:
+        return dict(
+            connection.execute(
+                "SELECT c.series_id, min(least(r.recorded_at,"
+                "  (SELECT min(v.superseded_at) FROM market.candle_revisions v"
+                "   WHERE v.series_id = c.series_id AND v.superseded_revision = c.revision"
+                "   AND v.open_time >= c.window_start AND v.open_time < c.window_end)))"
+                " FROM market.corrections c"
+                " JOIN market.series_revisions r USING (series_id, revision)"
+                " JOIN market.series_names n USING (series_id)"
+                " WHERE c.dag_run_id = %s AND c.outcome = 'applied'"
+                " AND c.kind IN ('file', 'reread')"
+                " AND (n.venue, n.market, n.symbol, n.timeframe) = (%s, %s, %s, %s)"
+                " GROUP BY c.series_id",
+                (dag_run_id, series.venue, series.market, series.symbol, series.timeframe.code),
+            ).fetchall()
+        )
 
 
 def _insert(

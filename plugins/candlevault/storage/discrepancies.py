@@ -42,7 +42,8 @@ def hold(
     dag_run_id: str | None = None,
 ) -> int:
     """Record disagreements of a kind (`archive`, `second_source`); one seen before is brought
-    up to date. Returns how many are new."""
+    up to date, and one that had been settled is detected again. Returns how many are new or
+    were settled before."""
     new = 0
     for one in found:
         row = connection.execute(
@@ -52,8 +53,14 @@ def hold(
             " ON CONFLICT (series_id, open_time, kind, other, field) DO UPDATE"
             " SET stored_value = excluded.stored_value, other_value = excluded.other_value,"
             "     difference_pct = excluded.difference_pct, state = excluded.state,"
-            "     explanation = excluded.explanation, seen_at = clock_timestamp()"
-            " RETURNING xmax = 0",
+            "     explanation = excluded.explanation, seen_at = clock_timestamp(),"
+            "     detected_at = CASE d.state WHEN 'settled' THEN clock_timestamp()"
+            "                                ELSE d.detected_at END,"
+            "     dag_run_id = CASE d.state WHEN 'settled' THEN excluded.dag_run_id"
+            "                               ELSE d.dag_run_id END"
+            # What the statement found, not what it leaves.
+            " RETURNING NOT EXISTS (SELECT FROM market.discrepancies before"
+            "   WHERE before.discrepancy_id = d.discrepancy_id AND before.state <> 'settled')",
             (
                 stored.series_id,
                 from_ms(one.open_time_ms),
@@ -79,10 +86,13 @@ def settle(
     other: str,
     window: Window,
     still: Iterable[tuple[int, str]],
+    compared: Iterable[int],
     explanation: str,
 ) -> int:
-    """Settle what was open or explained against `other` in `window` and is not in `still`
-    (pairs of open_time in ms and field). Returns how many."""
+    """Settle what was open or explained against `other` in `window`, was compared again
+    (open times in ms), and is not in `still` (pairs of open_time in ms and field). Returns
+    how many."""
+    seen = {from_ms(time_ms) for time_ms in compared}
     keep = {(from_ms(time_ms), field) for time_ms, field in still}
     rows = connection.execute(
         "SELECT discrepancy_id, open_time, field FROM market.discrepancies"
@@ -90,7 +100,7 @@ def settle(
         " AND open_time >= %s AND open_time < %s",
         (stored.series_id, kind, other, window.start, window.end),
     ).fetchall()
-    over = [row[0] for row in rows if (row[1], row[2]) not in keep]
+    over = [row[0] for row in rows if row[1] in seen and (row[1], row[2]) not in keep]
     connection.execute(
         "UPDATE market.discrepancies SET state = 'settled', explanation = %s,"
         " seen_at = clock_timestamp() WHERE discrepancy_id = ANY(%s)",

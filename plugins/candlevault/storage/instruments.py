@@ -124,7 +124,7 @@ def note(
     detail: str,
     dag_run_id: str | None,
 ) -> None:
-    """Write a line of the universe log: listed, relisted, ended or excluded."""
+    """Write a line of the universe log: listed, relisted or ended."""
     connection.execute(
         "INSERT INTO market.universe_log (instrument_id, event, detail, dag_run_id)"
         " VALUES (%s, %s, %s, %s)",
