@@ -23,7 +23,9 @@ def month(lost: int = 0, absent: int = 0, **figures: int) -> Month:
     stored = HOURS[: len(HOURS) - lost - absent]
     gap = windows.runs(HOURS[len(stored) : len(stored) + absent], timeframe("1h"))
     account = windows.account(WHOLE, timeframe("1h"), stored, gap)
-    clean = Month(WHOLE, WHOLE, account, 0, 0, 0, 0, counted=len(stored))
+    clean = Month(
+        WHOLE, WHOLE, account, 0, 0, 0, 0, counted=len(stored), until_ms=WHOLE.end_ms
+    )
     return dataclasses.replace(clean, **figures)
 
 
