@@ -23,9 +23,7 @@ def month(lost: int = 0, absent: int = 0, **figures: int) -> Month:
     stored = HOURS[: len(HOURS) - lost - absent]
     gap = windows.runs(HOURS[len(stored) : len(stored) + absent], timeframe("1h"))
     account = windows.account(WHOLE, timeframe("1h"), stored, gap)
-    clean = Month(
-        WHOLE, WHOLE, account, 0, 0, 0, 0, counted=len(stored), until_ms=WHOLE.end_ms
-    )
+    clean = Month(WHOLE, WHOLE, account, 0, 0, 0, 0, counted=len(stored), until_ms=WHOLE.end_ms)
     return dataclasses.replace(clean, **figures)
 
 
@@ -93,7 +91,9 @@ def test_exactly_99_percent_of_the_obtainable_is_enough():
         account = windows.account(
             window("2024-01-01", "2024-01-05T04:00"), timeframe("1h"), hundred[:stored]
         )
-        made = Month(WHOLE, account.window, account, 0, 0, 0, 0, counted=stored)
+        made = Month(
+            WHOLE, account.window, account, 0, 0, 0, 0, counted=stored, until_ms=WHOLE.end_ms
+        )
         told = suites.validate(pd.DataFrame([made.as_row()]), suites.suite("stored_month"))
         names.append([rule.name for rule in told])
     assert names == [["nothing_lost"], ["month_at_least_99_percent", "nothing_lost"]]
