@@ -9,7 +9,7 @@ from airflow.sdk import TriggerRule as Rule
 
 from candlevault.config import Universe
 from candlevault.orchestration import house
-from candlevault.orchestration.forms import moment, symbols, years
+from candlevault.orchestration.forms import moment, one_timeframe, symbols, years
 from candlevault.timeframe import ALL as TIMEFRAMES
 
 _LIMIT = Param(
@@ -113,13 +113,7 @@ def build_quality_check(doc: str) -> DAG:
         params={
             "symbols": symbols(None, "Symbols or short names; empty: everything stored."),
             "limit": _LIMIT,
-            "timeframe": Param(
-                None,
-                type=["null", "string"],
-                enum=[None, *TIMEFRAMES],
-                title="Timeframe",
-                description="Only this timeframe; empty: all that are stored.",
-            ),
+            "timeframe": one_timeframe(),
             "days": Param(30, type="integer", minimum=1, maximum=36500, title="Days back"),
         },
     ) as dag:

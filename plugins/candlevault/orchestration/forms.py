@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from airflow.sdk import Param
 
 from candlevault.errors import InvalidRequest
+from candlevault.timeframe import ALL as TIMEFRAMES
 
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -46,6 +47,17 @@ def symbols(default: list[str] | None, description: str) -> Param:
         minItems=1,
         title="Symbols",
         description=description,
+    )
+
+
+def one_timeframe() -> Param:
+    """An optional timeframe to which a run over stored series is limited."""
+    return Param(
+        None,
+        type=["null", "string"],
+        enum=[None, *TIMEFRAMES],
+        title="Timeframe",
+        description="Only this timeframe; empty: all that are stored.",
     )
 
 

@@ -8,15 +8,8 @@ from airflow.sdk import DAG, Param, task
 
 from candlevault.config import Universe
 from candlevault.orchestration import house
-from candlevault.orchestration.forms import moment, symbols
+from candlevault.orchestration.forms import moment, one_timeframe, symbols
 from candlevault.timeframe import ALL as TIMEFRAMES
-
-_ONE_TIMEFRAME = {
-    "type": ["null", "string"],
-    "enum": [None, *TIMEFRAMES],
-    "title": "Timeframe",
-    "description": "Only this timeframe; empty: all that are stored.",
-}
 
 
 def build_corrections(doc: str) -> DAG:
@@ -95,7 +88,7 @@ def build_restatement_radar(doc: str) -> DAG:
         schedule="0 5 * * 1",
         params={
             "symbols": symbols(None, "Symbols or short names; empty: everything stored."),
-            "timeframe": Param(None, **_ONE_TIMEFRAME),
+            "timeframe": one_timeframe(),
         },
     ) as dag:
 
@@ -126,7 +119,7 @@ def build_consolidation(doc: str) -> DAG:
                 description="YYYY-MM; empty: the month before this one.",
             ),
             "symbols": symbols(None, "Symbols or short names; empty: everything stored."),
-            "timeframe": Param(None, **_ONE_TIMEFRAME),
+            "timeframe": one_timeframe(),
             "again": Param(
                 False,
                 type="boolean",
