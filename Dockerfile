@@ -6,7 +6,8 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 \
 
 RUN useradd --uid 50000 --gid 0 --home-dir /opt/airflow --create-home airflow
 # A named volume mounted here takes this owner over.
-RUN install -d -o airflow -g 0 -m 775 /opt/airflow/logs /opt/airflow/vault /opt/airflow/vault/inbox
+RUN install -d -o airflow -g 0 -m 775 /opt/airflow/logs /opt/airflow/vault \
+    /opt/airflow/vault/inbox /opt/airflow/vault/strategies
 
 COPY requirements.txt /opt/candlevault/
 RUN pip install -r /opt/candlevault/requirements.txt

@@ -1,7 +1,7 @@
 # Everything starts here; `make help` lists it. The work is done by the programs called.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-slow test-peers check up down status logs psql lock
+.PHONY: help setup setup-dev demo test test-slow test-peers bench-backtest check up down status logs psql lock
 
 # The Python that makes .venv: the first that is 3.11 to 3.13, else the first newer one.
 # Candidates are run, not only looked for: a launcher may exist and fail. PYTHON=… overrides.
@@ -28,9 +28,18 @@ define bootstrap
     echo "candlevault: $(no_python) or name it: make PYTHON=/path/to/python3" >&2; exit 1; fi; \
     exec "$$python" -I -B $(BOOTSTRAP) $(exact) $(1)
 endef
+define setup_peers
+@for pins in $(1); do \
+    tool=$$(basename $$pins .txt); home=.peers/$$tool; \
+    cmp -s $$pins $$home/installed.txt && continue; \
+    echo "setting up $$tool in $$home"; rm -rf $$home; \
+    $(VENV_PYTHON) -m venv $$home && $$home/bin/python -m pip install -qq -r $$pins && \
+    cp $$pins $$home/installed.txt || { rm -rf $$home; echo "$$tool cannot be set up here" >&2; }; \
+done
+endef
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  CANDLEVAULT_HOME (.candlevault), CANDLEVAULT_API_PORT (8080), CANDLEVAULT_PG_PORT (54329)"
 	@echo "  and EXCHANGE (auto, live, simulated, replay:DIR) choose where and on what data it runs."
@@ -50,15 +59,13 @@ test: setup-dev  ## run all tests (ARGS="tests/local -k postgres" for some)
 test-slow: setup-dev  ## run the long fault tests that `make test` leaves out
 	@$(VENV_PYTHON) -m pytest -m slow $(ARGS)
 
-test-peers: setup-dev  ## let freqtrade, nautilus_trader and qlib load our exports, in .peers (2.5 GB)
-	@for tool in freqtrade nautilus qlib; do \
-	    pins=tests/export/peers/$$tool.txt; home=.peers/$$tool; \
-	    cmp -s $$pins $$home/installed.txt && continue; \
-	    echo "setting up $$tool in $$home"; rm -rf $$home; \
-	    $(VENV_PYTHON) -m venv $$home && $$home/bin/python -m pip install -qq -r $$pins && \
-	    cp $$pins $$home/installed.txt || { rm -rf $$home; echo "$$tool cannot be set up here" >&2; }; \
-	done
-	@$(VENV_PYTHON) -m pytest -m slow tests/export/test_export_peers.py $(ARGS)
+test-peers: setup-dev  ## hold exports and backtests against other tools, set up in .peers (3.5 GB)
+	$(call setup_peers,tests/export/peers/*.txt tests/backtest/peers/*.txt)
+	@$(VENV_PYTHON) -m pytest -m slow tests/export/test_export_peers.py tests/backtest/test_backtest_peers.py $(ARGS)
+
+bench-backtest: setup-dev  ## time backtests beside other tools, set up in .peers (1 GB)
+	$(call setup_peers,tests/backtest/peers/*.txt)
+	@PYTHONPATH=plugins:. $(VENV_PYTHON) -m benchmarks.backtest $(ARGS)
 
 check: setup-dev  ## lint, then all tests
 	@$(VENV_PYTHON) -m ruff check .

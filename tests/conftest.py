@@ -46,6 +46,15 @@ def cold_tier(tmp_path_factory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_strategies(tmp_path_factory) -> Iterator[Path]:
+    """An empty folder of strategies: those of whoever runs the tests play no part."""
+    folder = tmp_path_factory.mktemp("strategies")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CANDLEVAULT_STRATEGIES", str(folder))
+        yield folder
+
+
 @pytest.fixture
 def market_db(postgres_server: PostgresServer, market_template: str) -> Iterator[str]:
     """The URL of a migrated, empty market database of its own for one test."""

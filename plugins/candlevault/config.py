@@ -66,9 +66,30 @@ SETTINGS: tuple[Setting, ...] = (
         "Folder that files for the DAG corrections are put into; empty: `inbox` in"
         " `CANDLEVAULT_HOME`.",
     ),
+    Setting(
+        "CANDLEVAULT_STRATEGIES",
+        "",
+        "Folder of your own strategies, one file each; empty: `strategies` in"
+        " `CANDLEVAULT_HOME`.",
+    ),
+    Setting(
+        "CANDLEVAULT_STRATEGY_TIMEOUT_S",
+        "60",
+        "Seconds that one call of a strategy of your own may take.",
+    ),
+    Setting(
+        "CANDLEVAULT_STRATEGY_MEMORY_MB",
+        "2048",
+        "MiB of memory that a strategy of your own may use.",
+    ),
     Setting("CANDLEVAULT_REQUESTS_AT_ONCE", "5", "Requests in flight per provider and process."),
     Setting(
         "CANDLEVAULT_RETRY_DELAY_S", "60", "Seconds before a failed task's first retry; doubles."
+    ),
+    Setting(
+        "CANDLEVAULT_WEBHOOK_URL",
+        "",
+        "Address that gets a JSON POST when a backtest has completed or failed; empty: none.",
     ),
     Setting("CANDLEVAULT_REQUEST_TIMEOUT_S", "30", "Seconds until an answer must be complete."),
 )

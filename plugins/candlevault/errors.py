@@ -5,6 +5,8 @@
     ├── ConfigurationError      a setting or a file of the project is wrong
     ├── DataMissing             candles that the work needs are not obtainable
     ├── CheckFailed             a quality check found violations
+    ├── StrategyFailed          a strategy broke down, or a rule of its contract
+    ├── NotRepeated             a stored result does not come out again
     ├── LeaseLost               another worker took the batch over  (transient)
     ├── SeriesBusy              another run is loading the series   (transient)
     ├── PartlyFailed            some of many series failed
@@ -59,6 +61,28 @@ class DataMissing(CandlevaultError):
 
 class CheckFailed(CandlevaultError):
     """At least one check of severity `fail` found violations."""
+
+
+class StrategyFailed(CandlevaultError):
+    """A strategy raised, did not end, returned what cannot be used, or knew the future.
+
+    `strategy` is its name, `what` happened; `file` (its name only) and `line` say where the
+    code lies, None if that is not known.
+    """
+
+    def __init__(
+        self, strategy: str, what: str, *, file: str | None = None, line: int | None = None
+    ) -> None:
+        self.strategy = strategy
+        self.what = what
+        self.file = file
+        self.line = line
+        place = " ".join(part for part in (file, f"line {line}" if line else None) if part)
+        super().__init__(f"strategy {strategy}{f' ({place})' if place else ''}: {what}")
+
+
+class NotRepeated(CandlevaultError):
+    """A stored backtest, run again, gave something else than what is stored."""
 
 
 class LeaseLost(CandlevaultError):

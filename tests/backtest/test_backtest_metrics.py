@@ -10,16 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from candlevault import timeframe as timeframes
 from candlevault.backtest import metrics
-from candlevault.backtest.engine import simulate
+from candlevault.backtest.engine.simulation import stage
+from candlevault.backtest.metrics import returns
+from candlevault.backtest.risk import Settings
+from tests.support.trading import traded
 
 DAY = 86_400_000
 
 
 def measured(frame, signals, capital=1000.0, fee_rate=0.0, slippage_bps=0.0):
     costs = {"initial_capital": capital, "fee_rate": fee_rate, "slippage_bps": slippage_bps}
-    done = simulate(frame, np.array(signals, dtype=np.int8), **costs)
-    return metrics.measure(frame, done, **costs)
+    done = traded(frame, np.array(signals, dtype=np.int8), **costs)
+    return metrics.measure(stage([frame]), done, Settings(**costs))
 
 
 def test_a_run_of_three_trades_by_hand(frame_of):
@@ -60,7 +64,11 @@ def test_without_trades_trade_figures_are_none(frame_of):
     assert undefined == {
         "sharpe", "sortino", "calmar", "win_rate_pct", "profit_factor", "expectancy",
         "average_duration_seconds", "best_trade_pct", "worst_trade_pct",
+        "max_drawdown_start_time", "max_drawdown_trough_time", "max_drawdown_end_time",
+        "recovery_factor", "period_sharpe", "skewness", "kurtosis", "long_win_rate_pct",
+        "short_win_rate_pct", "average_win", "average_loss", "payoff_ratio",
     }
+    assert (got.turnover, got.volatility_pct, got.average_exposure_pct) == (0.0, 0.0, 0.0)
     assert (got.total_return_pct, got.annual_return_pct, got.exposure_pct) == (0.0, 0.0, 0.0)
     assert (got.max_drawdown_pct, got.max_drawdown_duration_seconds) == (0.0, 0)
     assert (got.trade_count, got.fees_paid) == (0, 0.0)
@@ -83,9 +91,10 @@ def test_fees_paid_counts_both_sides(frame_of):
 def test_buy_and_hold_pays_the_same_costs_and_skips_absent_ends(frame_of):
     frame = frame_of([None, (100, 160, 90, 120), 130, (140, 150, 130, 150), None])
     # buy 125 * 1.25, sell 112.5 * 0.75
-    got = metrics.buy_and_hold_return_pct(frame, 0.25, 2500)
+    got = metrics.buy_and_hold_return_pct(
+        stage([frame]), Settings(fee_rate=0.25, slippage_bps=2500))
     assert got == pytest.approx((112.5 * 0.75 / (125 * 1.25) - 1) * 100)
-    assert metrics.buy_and_hold_return_pct(frame, 0.0, 0.0) == pytest.approx(50.0)
+    assert metrics.buy_and_hold_return_pct(stage([frame]), Settings()) == pytest.approx(50.0)
 
 
 @pytest.mark.parametrize(
@@ -105,12 +114,28 @@ def test_drawdown_depth_and_longest_time_under_water(equity, deepest, rows):
     assert got == (pytest.approx(deepest), rows)
 
 
+def periodic_returns(open_time, equity, capital, timeframe):
+    ends = returns.period_ends(np.asarray(open_time), timeframes.parse(timeframe))
+    return returns.of_periods(ends, np.asarray(equity, dtype=float), capital)[0]
+
+
 def test_intraday_returns_are_taken_per_utc_day():
     hours = np.arange(22, 22 + 28) * 3_600_000  # 22:00 on day 0 to 01:00 on day 2
     equity = np.linspace(101.0, 128.0, 28)
     # last equities: 23:00 day 0 -> 102; 23:00 day 1 -> 126; 01:00 day 2 -> 128
-    assert metrics.periodic_returns(hours, equity, 100.0, DAY) == pytest.approx(
+    assert periodic_returns(hours, equity, 100.0, "1h") == pytest.approx(
         [0.02, 126 / 102 - 1, 128 / 126 - 1])
+
+
+@pytest.mark.parametrize("timeframe", ["1m", "15m", "1h", "4h", "1d", "1w"])
+@pytest.mark.parametrize("rows", [1, 2, 23, 24, 25, 1439, 1440, 3000])
+@pytest.mark.parametrize("offset", [0, 1, 5, 95])
+def test_periods_end_where_the_utc_day_of_the_grid_changes(timeframe, rows, offset):
+    frame = timeframes.parse(timeframe)
+    times = frame.origin_ms + (np.arange(rows) + offset) * frame.step_ms
+    period = times // DAY if frame.step_ms <= DAY else times
+    expected = [i for i in range(rows) if i == rows - 1 or period[i] != period[i + 1]]
+    assert returns.period_ends(times, frame).tolist() == expected
 
 
 def test_sharpe_of_hours_uses_days(frame_of):
@@ -141,7 +166,9 @@ def test_sharpe_and_sortino_need_two_periods_and_some_movement():
     assert metrics.sortino([-0.1], 365) is None
     assert metrics.sharpe([0.0, 0.0], 365) is None
     assert metrics.sortino([0.1, 0.0], 365) is None
-    equal = metrics.periodic_returns(np.arange(9) * DAY, 100.0 * 1.1 ** np.arange(9), 100.0, DAY)
+    assert metrics.sharpe([], 365) is None
+    assert metrics.sortino([], 365) is None
+    equal = periodic_returns(np.arange(9) * DAY, 100.0 * 1.1 ** np.arange(9), 100.0, "1d")
     assert metrics.sharpe(equal[1:], 365) is None  # 10 % each, up to rounding
     # mean 0.1, sample deviation 0.1 * sqrt(2)
     assert metrics.sharpe([0.0, 0.2], 1.0) == pytest.approx(1 / math.sqrt(2))

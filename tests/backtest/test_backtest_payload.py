@@ -11,11 +11,12 @@ import pytest
 
 from candlevault.backtest import payload as module
 from candlevault.backtest.payload import (
-    PAYLOAD_PROPERTIES,
-    PAYLOAD_SCHEMA,
+    SavedStrategy,
     canonical,
+    document,
     parse,
     payload_hash,
+    properties,
 )
 from candlevault.backtest.risk import RiskRules, Sizing
 from candlevault.errors import InvalidRequest
@@ -24,24 +25,41 @@ FULL = {
     "venue": "binance",
     "market": "spot",
     "symbol": "BTCUSDT",
+    "also": [],
     "timeframe": "1h",
     "start_time": "2023-01-01T00:00:00Z",
     "end_time": "2024-01-01T00:00:00Z",
     "strategy": {"name": "sma_cross", "params": {"fast": 20, "slow": 50}},
+    "direction": "long",
     "initial_capital": 10000,
     "fee_rate": 0.001,
+    "maker_fee_rate": None,
     "slippage_bps": 0,
+    "half_spread": 0,
+    "funding": True,
+    "entry": {
+        "order": "market",
+        "offset_pct": 0,
+        "limit_offset_pct": 0,
+        "valid_bars": None,
+    },
     "risk": {
         "sizing": {"method": "equity_fraction", "value": 1.0},
         "stop_loss_pct": None,
         "take_profit_pct": None,
         "trailing_stop_pct": None,
+        "max_exposure": 1.0,
+        "max_open_positions": None,
+        "max_entries": 1,
+        "daily_loss_pct": None,
+        "max_drawdown_pct": None,
     },
-    "data": {"as_of": None, "absent": "mark"},
+    "intrabar": {"mode": "pessimistic", "timeframe": None},
+    "data": {"as_of": None, "absent": "mark", "across_identities": False, "warmup_bars": 0},
 }
-"""The payload as the design document prints it: every field at its default."""
+"""The payload with every field at its default."""
 
-SCHEMA = jsonschema.Draft202012Validator(PAYLOAD_SCHEMA)
+SCHEMA = jsonschema.Draft202012Validator(document())
 
 
 def changed(base: dict, path: str, value: object) -> dict:
@@ -55,6 +73,13 @@ def changed(base: dict, path: str, value: object) -> dict:
     return out
 
 
+def saved(number: int, version: int | None) -> SavedStrategy:
+    """The one saved strategy of these tests: number 1, with two versions."""
+    if number != 1:
+        raise InvalidRequest("strategy.id", "there is no such saved strategy", number)
+    return SavedStrategy(1, version or 2, "sma_cross", {"fast": 7, "slow": 30 + (version or 2)})
+
+
 def refusal(conf: object, **options) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
         parse(conf, **options)
@@ -65,8 +90,9 @@ def test_only_the_required_fields_give_the_printed_defaults(payload):
     request = parse(payload)
     assert canonical(request) == FULL
     assert request == parse(FULL)
-    assert (request.initial_capital, request.fee_rate) == (10000.0, 0.001)
-    assert request.slippage_bps == 0.0
+    settings = request.settings
+    assert (settings.initial_capital, settings.fee_rate) == (10000.0, 0.001)
+    assert settings.slippage_bps == 0.0
 
 
 def test_canonical_is_a_fixed_point_with_the_printed_key_order():
@@ -185,7 +211,7 @@ REFUSED_BY_BOTH = [
     ("slippage_bps", -1, "at least 0"),
     ("slippage_bps", 10_000, "below 10000"),
     ("risk", None, "an object"),
-    ("risk.sizing", {"method": "kelly", "value": 1}, "one of equity_fraction, fixed_amount"),
+    ("risk.sizing", {"method": "martingale", "value": 1}, "one of equity_fraction, fixed_amount"),
     ("risk.sizing", {"method": "equity_fraction", "value": 1.01}, "at most 1"),
     ("risk.sizing", {"value": 1.01}, "at most 1"),
     ("risk.sizing", {"value": 0}, "above 0"),
@@ -322,8 +348,8 @@ class TestAgainstTheClock:
 
 class TestSchema:
     def test_is_valid_draft_2020_12_and_json(self):
-        jsonschema.Draft202012Validator.check_schema(PAYLOAD_SCHEMA)
-        assert PAYLOAD_SCHEMA["$schema"].endswith("2020-12/schema")
+        jsonschema.Draft202012Validator.check_schema(document())
+        assert document()["$schema"].endswith("2020-12/schema")
 
     def test_accepts_what_parse_accepts(self, payload):
         SCHEMA.validate(payload)
@@ -331,19 +357,19 @@ class TestSchema:
         SCHEMA.validate(changed(payload, "risk.sizing", {"method": "fixed_amount", "value": 5e6}))
 
     def test_its_own_examples_parse(self):
-        for example in PAYLOAD_SCHEMA["examples"]:
+        for example in document()["examples"]:
             SCHEMA.validate(example)
             assert parse(example)
 
     def test_every_property_example_is_accepted_in_a_payload(self, payload):
-        for name, schema in PAYLOAD_PROPERTIES.items():
+        for name, schema in properties().items():
             for example in schema["examples"]:
                 conf = payload | {name: example}
                 SCHEMA.validate(conf)
-                assert parse(conf), name
+                assert parse(conf, find_saved=saved), name
 
     def test_every_default_is_accepted_and_is_what_parse_applies(self, payload):
-        explicit = {name: schema["default"] for name, schema in PAYLOAD_PROPERTIES.items()
+        explicit = {name: schema["default"] for name, schema in properties().items()
                     if "default" in schema}
         assert parse(payload | explicit) == parse(payload)
         assert set(explicit) | set(module.REQUIRED) == set(FULL)
@@ -357,4 +383,92 @@ class TestSchema:
                 for name, inner in schema["properties"].items():
                     walk(inner, f"{path}.{name}")
 
-        walk(PAYLOAD_SCHEMA, "payload")
+        walk(document(), "payload")
+
+
+class TestSavedStrategy:
+    def test_its_id_runs_the_newest_version(self, payload):
+        request = parse(payload | {"strategy": {"id": 1}}, find_saved=saved)
+        assert (request.strategy.name, request.strategy.params) == (
+            "sma_cross", {"fast": 7, "slow": 32})
+        assert (request.strategy.strategy_id, request.strategy.version) == (1, 2)
+
+    def test_a_version_can_be_named(self, payload):
+        request = parse(payload | {"strategy": {"id": 1, "version": 1}}, find_saved=saved)
+        assert request.strategy.params["slow"] == 31
+
+    def test_canonical_says_what_it_runs_and_needs_no_store(self, payload):
+        request = parse(payload | {"strategy": {"id": 1}}, find_saved=saved)
+        form = canonical(request)
+        assert form["strategy"] == {
+            "name": "sma_cross", "params": {"fast": 7, "slow": 32}, "id": 1, "version": 2}
+        assert parse(form) == request == parse(form, find_saved=saved)
+
+    @pytest.mark.parametrize(
+        ("strategy", "field", "words"),
+        [
+            ({"id": 2}, "strategy.id", "no such saved"),
+            ({"id": 1, "name": "rsi_reversion"}, "strategy.id", "leave out name and params"),
+            ({"id": 1, "params": {"fast": 1}}, "strategy.id", "leave out name and params"),
+            ({"name": "sma_cross", "version": 1}, "strategy.version", "belongs to the id"),
+            ({}, "strategy.name", "or the id of a saved"),
+        ],
+    )
+    def test_what_does_not_fit_together_is_refused(self, payload, strategy, field, words):
+        error = refusal(payload | {"strategy": strategy}, find_saved=saved)
+        assert error.field == field
+        assert words in str(error)
+
+
+RELATIONS = [
+    ("also", ["BTC"], "also[0]", "twice"),
+    ("also", ["ETH", "ethusdt"], "also[1]", "twice"),
+    ("also", ["ETH/USDT"], "also[0]", "letters and digits"),
+    ("also", "ETH", "also", "an array"),
+    ("risk.max_exposure", 2, "risk.max_exposure", "at most 1 on spot"),
+    ("risk.sizing", {"method": "fixed_risk"}, "risk.stop_loss_pct", "required by fixed_risk"),
+    ("risk.sizing", {"method": "fixed_quantity"}, "risk.sizing.value", "required by"),
+    ("risk.sizing", {"atr_period": 5}, "risk.sizing.atr_period", "volatility_target"),
+    ("risk.sizing", {"method": "kelly", "value": 2}, "risk.sizing.value", "at most 1"),
+    ("entry", {"offset_pct": 1}, "entry.offset_pct", "waits for a price"),
+    ("entry.valid_bars", 0, "entry.valid_bars", "at least 1"),
+    ("entry.order", "iceberg", "entry.order", "one of market"),
+    ("intrabar", {"timeframe": "1m"}, "intrabar.timeframe", "belongs to mode resolved"),
+    ("intrabar", {"mode": "resolved", "timeframe": "1h"}, "intrabar.timeframe", "finer than 1h"),
+    ("intrabar.mode", "hopeful", "intrabar.mode", "one of pessimistic"),
+    ("direction", "up", "direction", "one of long"),
+    ("data.warmup_bars", -1, "data.warmup_bars", "at least 0"),
+    ("maker_fee_rate", 1, "maker_fee_rate", "below 1"),
+    ("risk.max_entries", 0, "risk.max_entries", "at least 1"),
+    ("risk.daily_loss_pct", 101, "risk.daily_loss_pct", "at most 100"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "field", "words"), RELATIONS)
+def test_fields_that_do_not_fit_together_are_refused(payload, path, value, field, words):
+    error = refusal(changed(payload, path, value))
+    assert error.field == field
+    assert words in str(error)
+
+
+def test_a_half_spread_fits_one_symbol_only(payload):
+    assert parse(payload | {"half_spread": 0.5}).settings.half_spread == 0.5
+    error = refusal(payload | {"half_spread": 0.5, "also": ["ETH"]})
+    assert error.field == "half_spread"
+
+
+def test_leverage_is_for_futures(payload):
+    request = parse(changed(payload | {"market": "um"}, "risk.max_exposure", 3))
+    assert request.risk.max_exposure == 3.0
+
+
+def test_resolved_looks_into_minutes_by_default(payload):
+    request = parse(payload | {"intrabar": {"mode": "resolved"}})
+    assert request.intrabar.timeframe == "1m"
+    assert parse(canonical(request)) == request
+
+
+def test_several_symbols_are_several_series(payload):
+    request = parse(payload | {"also": ["eth", "SOLUSDT"]})
+    assert [str(one) for one in request.all_series][1:] == [
+        str(parse(payload | {"symbol": name}).series) for name in ("ETHUSDT", "SOLUSDT")]

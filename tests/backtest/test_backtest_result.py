@@ -15,6 +15,7 @@ import candlevault
 from candlevault import timeframe as timeframes
 from candlevault.backtest import result as results
 from candlevault.backtest.frame import build_frame
+from candlevault.backtest.inputs import Inputs
 from candlevault.backtest.payload import parse
 from candlevault.backtest.versions import code_versions
 from candlevault.errors import InvalidRequest
@@ -49,7 +50,11 @@ def frame_for(conf, absent="mark"):
 
 
 def run(conf=CONF, **options):
-    return results.run(parse(conf), frame_for(conf), **options)
+    return run_on(frame_for(conf), conf, **options)
+
+
+def run_on(frame, conf, **options):
+    return results.run(parse(conf), Inputs.of([frame]), **options)
 
 
 def test_the_same_input_gives_the_same_bytes():
@@ -91,16 +96,18 @@ def test_the_bytes_are_json_that_says_it_all():
     result = run(data_version="revision 7")
     document = json.loads(results.canonical_bytes(result))
     assert set(document) == {
-        "payload", "payload_hash", "versions", "data", "metrics", "trades", "equity"}
+        "payload", "payload_hash", "versions", "data", "metrics", "bounds", "refused", "trades",
+        "equity"}
     assert document["payload"]["symbol"] == "BTCUSDT"
     assert document["payload"]["risk"]["stop_loss_pct"] == 4.0
-    assert document["versions"] == {**code_versions(), "strategy": "sma_cross 1"}
+    assert document["versions"] == {**code_versions(), "strategy": "sma_cross 2"}
     assert document["data"] == {
-        "fingerprint": frame_for(CONF).fingerprint(),
+        "fingerprint": Inputs.of([frame_for(CONF)]).fingerprint(),
         "rows": 744, "present": 741, "absent": 3, "absent_mode": "mark",
-        "data_version": "revision 7",
+        "warmup_bars": [0], "data_version": "revision 7",
     }
-    assert len(document["trades"]) == document["metrics"]["trade_count"] == len(result.trades)
+    assert len(document["trades"]["pnl"]) == document["metrics"]["trade_count"]
+    assert document["metrics"]["trade_count"] == len(result.trades)
     assert document["equity"]["values"] == result.equity.tolist()
     assert document["equity"]["first_open_time"] == 1_704_067_200_000
     assert document["equity"]["step"] == 3_600_000
@@ -116,9 +123,8 @@ def test_the_requests_rules_are_the_ones_that_ran():
 def test_floats_survive_the_bytes_exactly():
     result = run()
     document = json.loads(results.canonical_bytes(result))
-    for trade, stored in zip(result.trades, document["trades"], strict=True):
-        assert stored["pnl"] == trade.pnl
-        assert stored["entry_price"] == trade.entry_price
+    assert document["trades"]["pnl"] == [trade.pnl for trade in result.trades]
+    assert document["trades"]["entry_price"] == [trade.entry_price for trade in result.trades]
 
 
 def test_versions_name_release_engine_and_sources():
@@ -139,18 +145,18 @@ def test_versions_name_release_engine_and_sources():
 )
 def test_a_frame_that_does_not_fit_the_request_is_refused(change, field):
     with pytest.raises(InvalidRequest) as caught:
-        results.run(parse(CONF | change), frame_for(CONF))
+        run_on(frame_for(CONF), CONF | change)
     assert caught.value.field == field
 
 
 def test_an_unaligned_window_with_the_same_open_times_fits():
     conf = CONF | {"start_time": "2023-12-31T23:30:00Z", "end_time": "2024-01-31T23:30:00Z"}
-    assert results.run(parse(conf), frame_for(CONF)).metrics.trade_count == len(run().trades)
+    assert run_on(frame_for(CONF), conf).metrics.trade_count == len(run().trades)
 
 
 def test_the_absent_mode_is_in_the_result_and_matters():
     conf = CONF | {"data": {"absent": "carry"}}
-    carried = results.run(parse(conf), frame_for(conf, absent="carry"))
+    carried = run_on(frame_for(conf, absent="carry"), conf)
     assert carried.data["absent_mode"] == "carry"
     assert carried.data["fingerprint"] != run().data["fingerprint"]
 
@@ -160,6 +166,6 @@ def test_a_window_of_one_bar_runs():
     window = Window(1_704_067_200_000, 1_704_070_800_000)
     one = {"open_time": np.array([window.start_ms]), "volume": np.array([0.0])}
     one |= dict.fromkeys(("open", "high", "low", "close"), np.array([5.0]))
-    result = results.run(parse(conf), build_frame(H1, window, one))
+    result = run_on(build_frame(H1, window, one), conf)
     assert result.metrics.trade_count == 0
     assert json.loads(results.canonical_bytes(result))["equity"]["step"] is None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from candlevault.backtest.engine import simulate
 from candlevault.backtest.risk import RiskRules
+from tests.support.trading import traded
 
 HOUR = 3_600_000
 START = 1_704_067_200_000
@@ -18,7 +18,7 @@ def simulated(frame, by_row, **options):
     signals = np.zeros(len(priced), dtype=np.int8)
     for row, wish in by_row.items():
         signals[priced.index(row)] = wish
-    return simulate(frame, signals, initial_capital=1000.0, **options)
+    return traded(frame, signals, initial_capital=1000.0, **options)
 
 
 @pytest.mark.parametrize("absent", ["mark", "carry"])
@@ -37,7 +37,7 @@ def test_an_exit_order_waits_likewise_and_the_rows_count_as_held(frame_of, absen
     assert (trade.exit_price, trade.exit_time) == (130.0, START + 4 * HOUR)
     assert trade.bars_held == 3
     assert got.equity.tolist() == [1000.0, 1000.0, 1000.0, 1000.0, 1300.0, 1300.0]
-    assert got.quantity.tolist() == [0.0, 10.0, 10.0, 10.0, 0.0, 0.0]
+    assert got.quantity[0].tolist() == [0.0, 10.0, 10.0, 10.0, 0.0, 0.0]
 
 
 def test_equity_of_an_absent_row_is_that_of_the_row_before(frame_of):
@@ -59,7 +59,7 @@ def test_the_end_of_the_data_is_the_last_present_close(frame_of, absent):
     assert (trade.exit_reason, trade.exit_price) == ("end_of_data", 120.0)
     assert trade.exit_time == START + 2 * HOUR
     assert got.equity.tolist() == [1000.0, 1000.0, 1200.0, 1200.0, 1200.0]
-    assert got.quantity.tolist() == [0.0, 10.0, 0.0, 0.0, 0.0]
+    assert got.quantity[0].tolist() == [0.0, 10.0, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("absent", ["mark", "carry"])

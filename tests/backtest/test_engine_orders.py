@@ -7,9 +7,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from candlevault.backtest.engine import simulate
-from candlevault.backtest.risk import RiskRules, Sizing
+from candlevault.backtest.engine.simulation import simulate, stage
+from candlevault.backtest.risk import RiskRules, Settings, Sizing
+from candlevault.backtest.signals import Signals
 from candlevault.errors import InvalidRequest
+from tests.support.trading import traded
 
 HOUR = 3_600_000
 START = 1_704_067_200_000
@@ -23,7 +25,7 @@ RISE = [bar(90, 95), bar(100, 110), bar(115, 120), bar(150, 140), bar(130, 135)]
 
 
 def simulated(frame, signals, capital=1000.0, **options):
-    return simulate(frame, np.array(signals, dtype=np.int8), initial_capital=capital, **options)
+    return traded(frame, np.array(signals, dtype=np.int8), initial_capital=capital, **options)
 
 
 def test_a_signal_fills_at_the_next_open_and_is_marked_at_each_close(frame_of):
@@ -37,7 +39,7 @@ def test_a_signal_fills_at_the_next_open_and_is_marked_at_each_close(frame_of):
     assert (trade.pnl, trade.return_pct, trade.bars_held) == (500.0, 50.0, 2)
     assert got.equity.tolist() == [1000.0, 1100.0, 1200.0, 1500.0, 1500.0]
     assert got.cash.tolist() == [1000.0, 0.0, 0.0, 1500.0, 1500.0]
-    assert got.quantity.tolist() == [0.0, 10.0, 10.0, 0.0, 0.0]
+    assert got.quantity[0].tolist() == [0.0, 10.0, 10.0, 0.0, 0.0]
 
 
 def test_no_signal_no_trade(frame_of):
@@ -112,7 +114,7 @@ def test_an_open_position_is_closed_at_the_last_close_with_costs(frame_of):
     assert (trade.exit_reason, trade.exit_price) == ("end_of_data", 135.0)
     assert (trade.exit_time, trade.bars_held) == (START + 4 * HOUR, 4)
     assert got.equity[-1] == got.cash[-1] == 1350.0
-    assert got.quantity[-1] == 0.0
+    assert got.quantity[0][-1] == 0.0
     # with fee 1/4 and slippage 20 %: 1000 / (120 * 1.25) units sold at 135 * 0.8 less 1/4
     got = simulated(frame_of(RISE), [1, 0, 0, 0, 0], fee_rate=0.25, slippage_bps=2000)
     assert got.equity[-1] == pytest.approx(1000 / 150 * 108 * 0.75, rel=1e-14)
@@ -188,10 +190,26 @@ def test_money_too_small_to_buy_anything_buys_nothing(frame_of):
 
 
 @pytest.mark.parametrize(
-    "signals",
-    [np.zeros(4, dtype=np.int8), np.zeros(5), np.array([0, 0, 2, 0, 0]), np.zeros((5, 1), int)],
+    ("signals", "field"),
+    [
+        (Signals(enter_long=np.zeros(4, dtype=bool)), "signals.enter_long"),
+        (Signals(exit_short=np.zeros((5, 1), dtype=bool)), "signals.exit_short"),
+        (Signals(enter_long=np.zeros(5, dtype=np.int8)), "signals.enter_long"),
+        (Signals(enter_long=[True] * 5), "signals.enter_long"),
+        (Signals(limit=np.zeros(5, dtype=np.float32)), "signals.limit"),
+        (Signals(enter_long=np.ones(5, dtype=bool), limit=np.zeros(5)), "signals.limit"),
+        (Signals(enter_long=np.ones(5, dtype=bool), stop=np.full(5, np.inf)), "signals.stop"),
+        (Signals(enter_long=np.ones(5, dtype=bool), weight=np.full(5, 1.5)), "signals.weight"),
+        (Signals(enter_long=np.ones(5, dtype=bool), enter_short=np.ones(5, dtype=bool)),
+         "signals.enter_short"),
+    ],
 )
-def test_signals_of_another_shape_type_or_value_are_refused(frame_of, signals):
+def test_signals_of_another_shape_type_or_value_are_refused(frame_of, signals, field):
     with pytest.raises(InvalidRequest) as caught:
-        simulate(frame_of(RISE), signals, initial_capital=1000.0)
-    assert caught.value.field == "signals"
+        traded(frame_of(RISE), signals, initial_capital=1000.0)
+    assert caught.value.field == field
+
+
+def test_something_else_than_signals_is_refused(frame_of):
+    with pytest.raises(InvalidRequest, match="must be Signals"):
+        simulate(stage([frame_of(RISE)]), [np.zeros(5)], Settings())

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from candlevault.backtest.engine import simulate
 from candlevault.backtest.risk import RiskRules, Sizing
+from tests.support.trading import traded
 
 HOUR = 3_600_000
 START = 1_704_067_200_000
@@ -56,7 +56,7 @@ def run_case(frame_of, case, rows=None):
     priced = (frame.present | frame.carried).tolist()
     signals = [wish for wish, there in zip(case["wishes"], priced, strict=False) if there]
     rules = RiskRules(Sizing(*case["sizing"]), case["stop"], case["target"], case["trail"])
-    return frame, simulate(
+    return frame, traded(
         frame,
         np.array(signals, dtype=np.int8),
         initial_capital=1000.0,
@@ -74,13 +74,13 @@ def test_the_books_agree_at_every_bar(frame_of, case):
     for row in range(len(frame)):
         if frame.present[row]:
             last_close = frame.close[row]
-        worth = got.cash[row] + got.quantity[row] * last_close
+        worth = got.cash[row] + got.quantity[0][row] * last_close
         assert got.equity[row] == pytest.approx(worth, rel=1e-12)
         assert got.cash[row] >= -1e-9
-        assert got.quantity[row] >= 0.0
+        assert got.quantity[0][row] >= 0.0
     total = 1000.0 + math.fsum(trade.pnl for trade in got.trades)
     assert got.equity[-1] == pytest.approx(total, rel=1e-9)
-    assert got.quantity[-1] == 0.0
+    assert got.quantity[0][-1] == 0.0
     gross = math.fsum((t.exit_price - t.entry_price) * t.quantity for t in got.trades)
     fees = math.fsum(t.fees for t in got.trades)
     assert got.equity[-1] == pytest.approx(1000.0 + gross - fees, rel=1e-9)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from candlevault.backtest.engine import simulate
 from candlevault.backtest.risk import RiskRules
+from tests.support.trading import traded
 
 HOUR = 3_600_000
 START = 1_704_067_200_000
@@ -21,7 +21,7 @@ def trades(frame, signals=(), *, capital=1000.0, slippage_bps=0.0, fee_rate=0.0,
     wishes[0] = 1
     for row, wish in signals:
         wishes[row] = wish
-    return simulate(frame, wishes, initial_capital=capital, slippage_bps=slippage_bps,
+    return traded(frame, wishes, initial_capital=capital, slippage_bps=slippage_bps,
                     fee_rate=fee_rate, risk=RiskRules(**rules)).trades
 
 

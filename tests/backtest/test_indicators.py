@@ -217,6 +217,133 @@ def test_values_within_a_trillionth_are_equal():
     assert ind.crosses_above(beyond, right).tolist() == [False, True, False, False]
 
 
+def test_two_series_of_different_length_are_refused():
+    long, short = np.arange(1.0, 6.0), np.arange(1.0, 5.0)
+    for compute, field in (
+        (lambda: ind.crosses_above(long, short), "right"),
+        (lambda: ind.crosses_below(short, long), "right"),
+        (lambda: ind.true_range(long, long, short), "close"),
+        (lambda: ind.atr(long, short, long, 2), "low"),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            compute()
+        assert caught.value.field == field
+
+
+def test_a_table_is_no_series():
+    with pytest.raises(InvalidRequest, match="one dimension"):
+        ind.sma(np.ones((4, 2)), 2)
+
+
+def test_above_and_its_kin_by_hand():
+    left = np.array([1.0, 2.0, 2.0 * (1 + 0.9e-12), 3.0, NAN, 1.0])
+    right = np.array([2.0, 2.0, 2.0, 2.0, 2.0, NAN])
+    assert ind.above(left, right).tolist() == [False, False, False, True, False, False]
+    assert ind.below(left, right).tolist() == [True, False, False, False, False, False]
+    assert ind.at_least(left, right).tolist() == [False, True, True, True, False, False]
+    assert ind.at_most(left, right).tolist() == [True, True, True, False, False, False]
+
+
+def test_either_side_of_a_comparison_may_be_a_number():
+    values = np.array([1.0, 3.0, 1.0])
+    assert ind.above(values, 2.0).tolist() == [False, True, False]
+    assert ind.above(2, values).tolist() == [True, False, True]
+    assert ind.crosses_above(values, 2).tolist() == [False, True, False]
+    assert ind.crosses_below(values, 2.0).tolist() == [False, False, True]
+    assert ind.crosses_below(2.0, values).tolist() == [False, True, False]
+    with pytest.raises(InvalidRequest):
+        ind.above(1.0, 2.0)
+
+
+def test_highest_and_lowest_by_hand():
+    values = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 2.0])
+    np.testing.assert_array_equal(ind.highest(values, 3), [NAN, NAN, 4.0, 4.0, 5.0, 5.0])
+    np.testing.assert_array_equal(ind.lowest(values, 3), [NAN, NAN, 1.0, 1.0, 1.0, 1.0])
+    np.testing.assert_array_equal(ind.highest(values, 1), values)
+    assert np.isnan(ind.lowest(values, 7)).all()
+    assert len(ind.highest(np.array([]), 2)) == 0
+
+
+@QUIET
+@given(st.lists(st.integers(-5, 5) | st.just(NAN), max_size=40), st.integers(1, 41))
+def test_extremes_are_those_of_each_window_and_undefined_where_it_holds_nan(values, period):
+    values = [float(value) for value in values]
+    for compute, pick in ((ind.highest, max), (ind.lowest, min)):
+        expected = [
+            pick(values[i + 1 - period : i + 1])
+            if i + 1 >= period and not np.isnan(values[i + 1 - period : i + 1]).any()
+            else NAN
+            for i in range(len(values))
+        ]
+        np.testing.assert_array_equal(compute(np.array(values), period), expected)
+
+
+def test_previous_gives_the_rows_before():
+    values = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(ind.previous(values), [NAN, 1.0, 2.0])
+    np.testing.assert_array_equal(ind.previous(values, 2), [NAN, NAN, 1.0])
+    assert np.isnan(ind.previous(values, 3)).all()
+    assert np.isnan(ind.previous(values, 4)).all()
+    with pytest.raises(InvalidRequest) as caught:
+        ind.previous(values, 0)
+    assert caught.value.field == "rows"
+
+
+def test_rate_of_change_by_hand():
+    values = np.array([4.0, 5.0, 3.0, 0.0, 6.0, 7.0])
+    # 100 * (3 - 4) / 4; 100 * (0 - 5) / 5; 100 * (6 - 3) / 3; nothing is a part of 0
+    np.testing.assert_array_equal(ind.roc(values, 2), [NAN, NAN, -25.0, -100.0, 100.0, NAN])
+    assert np.isnan(ind.roc(values, 6)).all()
+    assert np.isnan(ind.roc(values, 9)).all()
+
+
+def test_standard_deviation_by_hand_and_of_a_frozen_price():
+    # distances from the mean 5: 9+1+1+1+0+0+4+16 = 32, /8 = 4 -> 2
+    values = np.array([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0])
+    np.testing.assert_array_equal(ind.standard_deviation(values, 8), [NAN] * 7 + [2.0])
+    assert ind.standard_deviation(np.full(1300, 0.25), 600)[-1] == 0.0
+
+
+@QUIET
+@given(PRICES, st.integers(1, 12))
+def test_standard_deviation_equals_exact_variance(values, period):
+    got = ind.standard_deviation(np.array(values), period)
+    for i, mean in enumerate(reference_sma(values, period)):
+        if mean is None:
+            assert np.isnan(got[i])
+            continue
+        window = exact(values)[i + 1 - period : i + 1]
+        deviation = float(sum((v - mean) ** 2 for v in window) / period) ** 0.5
+        assert got[i] == pytest.approx(deviation, abs=1e-9 * max(values))
+
+
+def test_answers_are_read_only_and_inputs_stay_as_they_were():
+    close = np.arange(1.0, 60.0)
+    before = close.copy()
+    lines = [
+        ind.sma(close, 3), ind.ema(close, 3), ind.wilder(close, 3), ind.rsi(close, 3),
+        ind.true_range(close, close, close), ind.atr(close, close, close, 3), *ind.macd(close),
+        ind.standard_deviation(close, 3), *ind.bollinger(close), ind.highest(close, 3),
+        ind.lowest(close, 3), ind.previous(close), ind.roc(close, 3),
+        ind.above(close, 3.0), ind.crosses_below(close, 3.0),
+    ]  # fmt: skip
+    for line in lines:
+        assert len(line) == len(close)
+        with pytest.raises(ValueError, match="read-only"):
+            line[0] = 1
+    np.testing.assert_array_equal(close, before)
+
+
+def test_a_read_only_a_strided_and_a_whole_numbered_series_are_as_good_as_any():
+    close = np.array([5.0, 2.0, 8.0, 6.0, 7.0, 1.0])
+    sealed = close.copy()
+    sealed.flags.writeable = False
+    wide = np.repeat(close, 2)
+    for other in (sealed, wide[::2], close.astype(np.int64), close.tolist()):
+        for compute in (ind.sma, ind.ema, ind.rsi, ind.highest):
+            np.testing.assert_array_equal(compute(other, 2), compute(close, 2))
+
+
 @QUIET
 @given(PRICES, st.integers(0, 40))
 def test_cutting_off_the_future_changes_nothing(values, cut):
@@ -228,5 +355,11 @@ def test_cutting_off_the_future_changes_nothing(values, cut):
         lambda c: ind.atr(c * 1.01, c * 0.98, c, 5),
         lambda c: ind.macd(c, 3, 6, 4).signal,
         lambda c: ind.bollinger(c, 5).upper,
+        lambda c: ind.highest(c, 5),
+        lambda c: ind.lowest(c, 5),
+        lambda c: ind.previous(c, 3),
+        lambda c: ind.roc(c, 5),
+        lambda c: ind.crosses_above(c, ind.sma(c, 3)),
+        lambda c: ind.crosses_below(c, ind.sma(c, 3)),
     ):
         np.testing.assert_array_equal(compute(close)[:cut], compute(close[:cut]))

@@ -8,6 +8,7 @@ import pytest
 from candlevault import timeframe as timeframes
 from candlevault.backtest import result as results
 from candlevault.backtest.frame import build_frame
+from candlevault.backtest.inputs import Inputs
 from candlevault.backtest.payload import parse
 
 CONF = {
@@ -52,7 +53,7 @@ def test_real_hours_give_the_same_trades_and_money_as_a_naive_pandas_loop(table)
     request = parse(CONF)
     frame = build_frame(timeframes.parse("1h"), request.window, table)
     assert (len(frame), int((~frame.present).sum())) == (50_400, 32)
-    result = results.run(request, frame)
+    result = results.run(request, Inputs.of([frame]))
     expected, cash = naive(table)
     got = [(t.entry_time, t.exit_time, t.entry_price, t.exit_price) for t in result.trades]
     assert len(got) > 400
@@ -65,7 +66,10 @@ def test_real_hours_give_the_same_bytes_twice(table):
     request = parse(CONF)
     hashes = {
         results.result_hash(
-            results.run(request, build_frame(timeframes.parse("1h"), request.window, table))
+            results.run(
+                request,
+                Inputs.of([build_frame(timeframes.parse("1h"), request.window, table)]),
+            )
         )
         for _ in range(2)
     }
@@ -79,7 +83,7 @@ def test_real_outages_fail_a_run_that_forbids_them_and_pass_when_carried(table):
     with pytest.raises(DataMissing, match="and 5 more windows"):
         build_frame(timeframes.parse("1h"), request.window, table, absent="forbid")
     frame = build_frame(timeframes.parse("1h"), request.window, table, absent="carry")
-    result = results.run(request, frame)
+    result = results.run(request, Inputs.of([frame]))
     absent = set(frame.open_time[~frame.present].tolist())
     assert len(absent) == 32
     for trade in result.trades:
@@ -97,7 +101,10 @@ def test_one_year_of_daily_candles_runs_with_every_rule_switched_on(real_candles
                  "sizing": {"value": 0.5}},
     }
     request = parse(conf)
-    result = results.run(request, build_frame(request.series.timeframe, request.window, daily))
+    result = results.run(
+        request,
+        Inputs.of([build_frame(request.series.timeframe, request.window, daily)]),
+    )
     reasons = {trade.exit_reason for trade in result.trades}
     assert {"stop_loss", "take_profit", "trailing_stop", "signal"} <= reasons
     total = 10_000 + sum(trade.pnl for trade in result.trades)

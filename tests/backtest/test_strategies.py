@@ -1,4 +1,4 @@
-"""The strategies' signals by hand, and the registry that finds them."""
+"""What holds for every strategy, and the registry that finds them."""
 
 from __future__ import annotations
 
@@ -10,111 +10,121 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from candlevault.backtest.strategies import registry, rsi_reversion, sma_cross
+from candlevault.backtest.engine.codes import ENTER_LONG, ENTER_SHORT, EXIT_LONG, EXIT_SHORT
+from candlevault.backtest.frame import build_frame
+from candlevault.backtest.indicators import remembering
+from candlevault.backtest.signals import checked
+from candlevault.backtest.strategies import registry, sma_cross
 from candlevault.backtest.strategies.contract import Parameter
 from candlevault.errors import ConfigurationError, InvalidRequest
+from candlevault.timeframe import parse as timeframe
+from candlevault.windows import Window
+from tests.support.wishes import signals_of
+
+QUIET = settings(database=None, deadline=None, derandomize=True, max_examples=60)
+SMALL = {
+    "atr_trailing": {"period": 3, "atr_period": 2},
+    "bollinger_breakout": {"period": 3, "width": 0.5},
+    "bollinger_reversion": {"period": 3, "width": 0.5},
+    "buy_and_hold": {},
+    "donchian": {"entry_period": 2, "exit_period": 1},
+    "ema_cross": {"fast": 2, "slow": 3},
+    "macd": {"fast": 2, "slow": 3, "signal": 2},
+    "rsi_reversion": {"period": 2},
+    "sma_cross": {"fast": 2, "slow": 3},
+}
+"""Settings that make every strategy act within a few bars."""
+
+CLOSES = st.lists(st.sampled_from([1, 2, 3, 4, None]), min_size=2, max_size=40)
 
 
-def signals(frame_of, closes, strategy, **params):
-    bars = frame_of(closes).bars()
-    return strategy.STRATEGY.signals(bars, strategy.STRATEGY.parse_params(params))
+@pytest.fixture(scope="module")
+def hours(real_candles):
+    """BTCUSDT 2020-2023, real outages included."""
+    table = real_candles("spot", "BTCUSDT", "1h")
+    start = int(table["open_time"].iloc[0])
+    window = Window(start, start + 30_000 * 3_600_000)
+    table = table[table["open_time"] < window.end_ms]
+    return build_frame(timeframe("1h"), window, table).bars()
 
 
-class TestSmaCross:
-    def test_by_hand(self, frame_of):
-        # close  4  3  2  3  5  5  1  1
-        # fast(2)   3.5 2.5 2.5 4  5  3  1
-        # slow(3)       3   8/3 10/3 13/3 11/3 7/3
-        #               <   <   >    >    <    <
-        got = signals(frame_of, [4, 3, 2, 3, 5, 5, 1, 1], sma_cross, fast=2, slow=3)
-        assert got.tolist() == [0, 0, 0, 0, 1, 0, -1, 0]
-        assert got.dtype == np.int8
-
-    def test_fast_above_slow_from_the_first_defined_bar_is_no_cross(self, frame_of):
-        assert signals(frame_of, [1, 2, 3, 4, 5], sma_cross, fast=2, slow=3).tolist() == [0] * 5
-
-    def test_equal_averages_before_a_rise_count_as_not_above(self, frame_of):
-        # frozen at 0.1: averages equal up to rounding; the rise at bar 4 crosses
-        got = signals(frame_of, [0.1, 0.1, 0.1, 0.1, 0.2], sma_cross, fast=2, slow=3)
-        assert got.tolist() == [0, 0, 0, 0, 1]
-
-    def test_frozen_price_never_signals(self, frame_of):
-        for price in (0.1, 0.3, 1 / 3, 12345.67):
-            assert not signals(frame_of, [price] * 60, sma_cross, fast=7, slow=23).any()
-
-    def test_averages_run_over_present_rows_only(self, frame_of):
-        closes = [4, 3, 2, 3, 5, 5, 1, 1]
-        holes = [4, 3, None, 2, 3, None, None, 5, 5, 1, None, 1]
-        whole = signals(frame_of, closes, sma_cross, fast=2, slow=3)
-        frame = frame_of(holes)
-        spread = frame.on_grid(
-            sma_cross.signals(frame.bars(), {"fast": 2, "slow": 3}), 0
-        ).tolist()
-        assert [s for s, c in zip(spread, holes, strict=True) if c is not None] == whole.tolist()
-        assert spread == [0, 0, 0, 0, 0, 0, 0, 1, 0, -1, 0, 0]
-
-    def test_carried_rows_take_part_in_the_averages(self, frame_of):
-        # 4 3 (3) 2 3 5: fast 3.5 3 2.5 2.5 4; slow 10/3 8/3 8/3 10/3: cross at the 5
-        frame = frame_of([4, 3, None, 2, 3, 5], absent="carry")
-        lines = sma_cross.lines(frame.bars(), {"fast": 2, "slow": 3})
-        np.testing.assert_allclose(lines["sma_fast"][1:], [3.5, 3.0, 2.5, 2.5, 4.0])
-        np.testing.assert_allclose(lines["sma_slow"][2:], [10 / 3, 8 / 3, 8 / 3, 10 / 3])
-
-
-class TestRsiReversion:
-    def test_by_hand(self, frame_of):
-        # period 2 (see the RSI test): RSI . . 66.67 88.89 32
-        got = signals(frame_of, [10, 12, 11, 14, 10], rsi_reversion, period=2, lower=40, upper=80)
-        assert got.tolist() == [0, 0, 0, -1, 1]
-        assert got.dtype == np.int8
-
-    def test_the_limits_themselves_do_nothing(self, frame_of):
-        # gain 1, loss 1 -> RSI exactly 50
-        closes = [10, 11, 10]
-        params = {"period": 2, "lower": 50, "upper": 60}
-        assert signals(frame_of, closes, rsi_reversion, **params).tolist() == [0, 0, 0]
-        params = {"period": 2, "lower": 40, "upper": 50}
-        assert signals(frame_of, closes, rsi_reversion, **params).tolist() == [0, 0, 0]
-
-    def test_signals_every_bar_while_the_level_holds(self, frame_of):
-        got = signals(frame_of, [9, 8, 7, 6, 5], rsi_reversion, period=2)
-        assert got.tolist() == [0, 0, 1, 1, 1]
-
-
-@settings(database=None, deadline=None, derandomize=True, max_examples=60)
-@given(st.lists(st.sampled_from([1, 2, 3, 4, None]), min_size=2, max_size=40), st.integers(1, 40),
-       st.sampled_from(["mark", "carry"]))
+@QUIET
+@given(CLOSES, st.integers(1, 40), st.sampled_from(["mark", "carry"]))
 def test_cutting_off_the_future_never_changes_a_signal(frame_of, closes, cut, absent):
     short = closes[:cut]
     if all(close is None for close in short):
         return
-    for name, params in (("sma_cross", {"fast": 2, "slow": 3}), ("rsi_reversion", {"period": 2})):
-        strategy = registry.get(name)
-        params = strategy.parse_params(params)
-        whole, past = frame_of(closes, absent=absent), frame_of(short, absent=absent)
-        assert (
-            whole.on_grid(strategy.signals(whole.bars(), params), 0)[: len(short)].tolist()
-            == past.on_grid(strategy.signals(past.bars(), params), 0).tolist()
-        )
+    whole, past = frame_of(closes, absent=absent), frame_of(short, absent=absent)
+    for name, params in SMALL.items():
+        known = signals_of(past, name, **params)
+        row = signals_of(whole, name, **params).head(len(past.bars().close)).differs(known)
+        assert row is None, f"{name} at bar {row}"
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_cutting_off_the_future_of_real_hours_never_changes_a_signal(hours, name):
+    strategy = registry.get(name)
+    params = strategy.parse_params({})
+    whole = strategy.signals(hours, params)
+    for count in (1, 2, 19, 20, 51, 1_000, 7_777, 29_000):
+        row = whole.head(count).differs(strategy.signals(hours.head(count), params))
+        assert row is None, f"{count} bars: another signal at bar {row}"
+
+
+@QUIET
+@given(CLOSES)
+def test_no_strategy_enters_and_leaves_the_same_side_at_once(frame_of, closes):
+    if all(close is None for close in closes):
+        return
+    frame = frame_of(closes)
+    for name, params in SMALL.items():
+        actions = signals_of(frame, name, **params).actions(len(frame.bars().close))
+        for enter, leave in ((ENTER_LONG, EXIT_LONG), (ENTER_SHORT, EXIT_SHORT)):
+            assert not ((actions & enter != 0) & (actions & leave != 0)).any(), name
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_the_defaults_act_on_real_hours_and_undefined_bars_do_not(hours, name):
+    strategy = registry.get(name)
+    params = strategy.parse_params({})
+    signals = checked(strategy.signals(hours, params), len(hours.close))
+    wished = signals.actions(len(hours.close)) != 0
+    assert wished.any()
+    lines = list(strategy.lines(hours, params).values())
+    if lines:
+        assert not wished[np.all(np.isnan(lines), axis=0)].any()
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_signals_are_the_same_while_indicators_are_remembered(hours, name):
+    strategy = registry.get(name)
+    params = strategy.parse_params({})
+    plain = strategy.signals(hours, params)
+    with remembering():
+        for _ in range(2):
+            assert strategy.signals(hours, params).differs(plain) is None
 
 
 class TestRegistry:
     def test_finds_every_strategy_module(self):
-        assert list(registry.known()) == ["rsi_reversion", "sma_cross"]
+        known = registry.builtin()
+        assert list(known) == sorted(known)
+        assert {name for name, strategy in known.items() if strategy.parse is None} == set(SMALL)
 
     def test_every_strategy_declares_what_the_form_and_the_result_need(self, frame_of):
         bars = frame_of([float(x) for x in range(1, 200)]).bars()
-        for strategy in registry.known().values():
+        for strategy in registry.builtin().values():
             assert strategy.version
             assert strategy.title
             assert strategy.description
+            if strategy.parse is not None:
+                continue
             params = strategy.parse_params({})
             for parameter in strategy.parameters:
-                assert parameter.minimum <= parameter.default <= parameter.maximum
+                if parameter.kind in ("integer", "number"):
+                    assert parameter.minimum <= parameter.default <= parameter.maximum
                 assert parameter.description
-            got = strategy.signals(bars, params)
-            assert got.dtype == np.int8
-            assert len(got) == len(bars.close)
+            checked(strategy.signals(bars, params), len(bars.close))
             for line in strategy.lines(bars, params).values():
                 assert len(line) == len(bars.close)
 
@@ -122,7 +132,7 @@ class TestRegistry:
         with pytest.raises(InvalidRequest) as caught:
             registry.get("SMA-cross")
         assert caught.value.field == "strategy.name"
-        assert "rsi_reversion, sma_cross" in caught.value.rule
+        assert ", ".join(registry.known()) in caught.value.rule
         assert "did you mean sma_cross?" in caught.value.rule
 
     @pytest.mark.parametrize(

@@ -99,10 +99,10 @@ def test_loads_update_the_asset_of_their_series(dag_bag):
 
 
 def test_the_backtest_form_requires_what_the_payload_requires(dag_bag):
-    from candlevault.backtest.payload import PAYLOAD_PROPERTIES, REQUIRED
+    from candlevault.backtest.payload import REQUIRED, properties
 
     params = dag_bag.dags["backtest"].params
-    assert set(params) == set(PAYLOAD_PROPERTIES)
+    assert set(params) == set(properties())
     for name in params:
         param = params.get_param(name)
         assert param.has_value is (name not in REQUIRED), name

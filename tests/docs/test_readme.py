@@ -7,7 +7,7 @@ import re
 import subprocess
 
 from candlevault import config, paths
-from candlevault.backtest.payload import PAYLOAD_PROPERTIES
+from candlevault.backtest.payload import properties
 from candlevault.local import demo
 
 TEXT = (paths.PROJECT / "README.md").read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ def test_the_demo_defaults_are_those_of_the_code():
 
 def test_every_payload_field_is_explained():
     table = TEXT.split("## A backtest")[1].split("##")[0]
-    for name in PAYLOAD_PROPERTIES:
+    for name in properties():
         assert f"`{name}`" in table, name
 
 

@@ -21,12 +21,15 @@ import pyarrow as pa
 import pytest
 
 from candlevault import candles, paths, timeframe
+from candlevault.funding import is_paid
 from candlevault.ingest import life_load as loading
 from candlevault.ingest.load import LoadReport, Market, load
 from candlevault.instruments import InstrumentFacts
 from candlevault.provenance import Fetch, Rejected
 from candlevault.providers.binance_archive import BinanceArchive
 from candlevault.providers.binance_dialects import dialect_of
+from candlevault.providers.binance_funding import BinanceFunding
+from candlevault.providers.binance_funding_archive import FundingArchive
 from candlevault.providers.binance_rest import BinanceRest
 from candlevault.providers.http import HttpClient
 from candlevault.providers.registry import BinanceVenue
@@ -234,6 +237,14 @@ class ReplayFiles:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress("\n".join([*lines, ""]).encode(), 1))
 
+    def write_funding(self, symbol: str, events: Iterable[tuple[int, str, str]]) -> None:
+        """(time in ms, rate, mark price) as the funding of a perpetual contract."""
+        lines = ["funding_time,funding_rate,mark_price"]
+        lines += [f"{time},{rate},{mark}" for time, rate, mark in events]
+        path = self.root / FOLDERS["um"] / symbol / "funding.csv.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress("\n".join([*lines, ""]).encode(), 1))
+
     def end(
         self, symbol: str, moment: str, market: str = "spot", *, forgotten: bool = False
     ) -> None:
@@ -298,16 +309,16 @@ def venue_at(base_url: str, market: str = "spot", **options) -> BinanceVenue:
     """The venue's adapters, pointed at a simulator."""
     dialect = dialect_of(market)
     archive, rest = (dialect.provider_name("binance", kind) for kind in ("archive", "rest"))
+    archive_client, rest_client = client(archive, **options), client(rest, **options)
+    files = (f"{base_url}/archive", f"{base_url}/archive-listing", archive, archive_client)
     return BinanceVenue(
         venue="binance",
         market=market,
-        archive=BinanceArchive(
-            f"{base_url}/archive",
-            f"{base_url}/archive-listing",
-            archive,
-            client(archive, **options),
-        ),
-        rest=BinanceRest(base_url, rest, client(rest, **options), dialect=dialect),
+        archive=BinanceArchive(*files),
+        rest=BinanceRest(base_url, rest, rest_client, dialect=dialect),
+        funding=BinanceFunding(base_url, rest, rest_client, FundingArchive(*files))
+        if is_paid(market)
+        else None,
     )
 
 

@@ -37,23 +37,38 @@ def until(condition, seconds: float, what: str) -> None:
         time.sleep(0.3)
 
 
-def test_a_run_cancelled_while_fetching_is_reconciled(vault, rows, run_dag, slow_venue):
+def fetching(vault, rows, symbol: str) -> str:
+    """The run of a backtest that has begun to fetch its candles."""
     vault.api.wait_for_dag("backtest")
     vault.api.set_paused("backtest", False)
-    run_id = vault.api.trigger("backtest", CONF | {"symbol": "MANAUSDT"})
+    run_id = vault.api.trigger("backtest", CONF | {"symbol": symbol})
     until(lambda: status_of(rows, run_id)[0] == "fetching_data", 60, "it never began to fetch")
+    return run_id
 
-    vault.api.cancel("backtest", run_id)
-    assert run_dag("reconcile_backtests")["state"] == "success"
 
-    status, message = status_of(rows, run_id)
-    assert status == "failed"
-    assert "DAG run" in message
-    assert rows(
+def trades_of(rows, run_id: str) -> int:
+    return rows(
         "SELECT count(*) FROM market.trades t JOIN market.backtests b USING (backtest_id)"
         " WHERE b.dag_run_id = %s",
         run_id,
-    ) == [(0,)]
+    )[0][0]
+
+
+def test_a_run_that_is_ended_in_airflow_ends_as_cancelled(vault, rows, slow_venue):
+    run_id = fetching(vault, rows, "MANAUSDT")
+    vault.api.cancel("backtest", run_id)
+    until(lambda: status_of(rows, run_id)[0] == "cancelled", 60, "its task never noticed")
+    assert "ended from Airflow" in status_of(rows, run_id)[1]
+    assert trades_of(rows, run_id) == 0
+
+
+def test_a_run_that_is_asked_to_stop_stops_and_says_so(vault, rows, run_dag, slow_venue):
+    run_id = fetching(vault, rows, "XLMUSDT")
+    number = rows("SELECT backtest_id FROM market.backtests WHERE dag_run_id = %s", run_id)[0][0]
+    assert run_dag("cancel_backtest", {"backtest_id": number})["state"] == "success"
+    until(lambda: status_of(rows, run_id)[0] == "cancelled", 60, "it never stopped")
+    assert "on request" in status_of(rows, run_id)[1]
+    assert trades_of(rows, run_id) == 0
 
 
 def test_two_backtests_that_lack_the_same_candles_share_one_fetch(vault, rows, run_dag):

@@ -1,5 +1,5 @@
-"""Repeatable backtests: payload → frame → signals → fills → metrics → result.
+"""Repeatable backtests: payload → candles → signals → fills → metrics → result → trust."""
 
-Pure computation on NumPy arrays: no database, no clock, no Airflow. The caller reads the
-candles, judges their completeness and publishes the result.
-"""
+from candlevault.backtest import compiled
+
+compiled.separate()

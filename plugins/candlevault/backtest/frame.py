@@ -17,14 +17,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from candlevault.errors import DataMissing, InvalidRequest
 from candlevault.timeframe import Timeframe
 from candlevault.windows import Window, account, expected_open_times, runs
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ABSENT_MODES = ("mark", "carry", "forbid")
 """How known absent rows are bridged; the first is the default."""
@@ -48,7 +50,9 @@ class Bars(NamedTuple):
     volume: np.ndarray
 
     def head(self, count: int) -> Bars:
-        """The oldest `count` rows."""
+        """The oldest `count` rows; itself where these are all, so that it is known again."""
+        if count == len(self.close):
+            return self
         return Bars(*(column[:count] for column in self))
 
 
@@ -85,20 +89,24 @@ class BacktestFrame:
     def bars(self) -> Bars:
         """The rows that hold prices (present or carried), for strategies and indicators."""
         rows = self.present | self.carried
-        return Bars(
-            self.open_time[rows],
-            self.open[rows],
-            self.high[rows],
-            self.low[rows],
-            self.close[rows],
-            self.volume[rows],
-        )
+        # Most frames have no holes: nothing is copied then.
+        chosen = slice(None) if rows.all() else rows
+        columns = [getattr(self, name)[chosen] for name in Bars._fields]
+        for column in columns:
+            column.flags.writeable = False
+        return Bars(*columns)
 
     def on_grid(self, values: np.ndarray, empty: float) -> np.ndarray:
-        """`values`, one per row of `bars()`, spread over all rows; `empty` in the others."""
+        """`values`, one per row of `bars()`, spread over all rows; `empty` in the others.
+
+        The values themselves where there are no others.
+        """
         rows = self.present | self.carried
-        if len(values) != int(rows.sum()):
-            raise ValueError(f"{len(values)} values for {int(rows.sum())} bars")
+        count = int(np.count_nonzero(rows))
+        if len(values) != count:
+            raise ValueError(f"{len(values)} values for {count} bars")
+        if count == len(self):
+            return np.asarray(values)
         spread = np.full(len(self), empty, dtype=np.asarray(values).dtype)
         spread[rows] = values
         return spread
@@ -108,6 +116,9 @@ class BacktestFrame:
 
         Columns: open, high, low, close, volume (float64), present, carried (bool).
         """
+        # Half of the time that a process of a strategy of the user's takes to start.
+        import pandas as pd
+
         index = pd.DatetimeIndex(
             self.open_time.astype("datetime64[ms]"), name="open_time"
         ).tz_localize("UTC")

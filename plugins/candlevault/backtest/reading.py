@@ -6,24 +6,30 @@ asks for it: a position held across the break would be in something that no long
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 import pyarrow as pa
 
 from candlevault import candles, identities
+from candlevault.backtest.funding import needed
 from candlevault.backtest.payload import BacktestRequest
-from candlevault.storage import candle_reads, series_registry
+from candlevault.series import Series
+from candlevault.storage import candle_reads, funding, series_registry
 from candlevault.storage.backtests import Read
 from candlevault.storage.candle_reads import Absence
 from candlevault.storage.database import Connect
+from candlevault.storage.funding import Funding
 from candlevault.storage.series_registry import StoredSeries
 from candlevault.windows import Window, aligned
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the window and the instrument whose it is; `stored` None: nothing kept."""
+    """A part of a window and the instrument whose it is; `stored` None: nothing kept."""
 
     stored: StoredSeries | None
     window: Window
@@ -31,7 +37,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """How much of the window is there: counts, and the windows of lost candles."""
+    """How much of a window is there: counts, and the windows of lost candles."""
 
     stored: int
     absent: int
@@ -40,13 +46,54 @@ class Gathered:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """Candles ascending, absences, the fingerprint of both, and where they were read."""
+class Revisions:
+    """Which state to read: the revisions by series id where given, else that of `as_of`, else
+    the current one (`as_of` None); funding as of `funding_as_of`, else of `as_of`."""
 
+    as_of: datetime | None = None
+    given: Mapping[int, int] | None = None
+    funding_as_of: datetime | None = None
+
+    def of(self, connection: psycopg.Connection, stored: StoredSeries) -> int:
+        """The revision of one stored series."""
+        if self.given is not None and stored.series_id in self.given:
+            return self.given[stored.series_id]
+        if self.as_of is None:
+            return candle_reads.current_revision(connection, stored)
+        return candle_reads.revision_at(connection, stored, self.as_of)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Candles of one series, ascending, its absences, the fingerprint of both, and where they
+    were read."""
+
+    series: Series
+    window: Window
     table: pa.Table
     absences: list[Absence]
     fingerprint: str
     reads: list[Read]
+
+
+def grid_of(request: BacktestRequest, series: Series) -> Window:
+    """The aligned window of the run."""
+    window = aligned(request.window, series.timeframe)
+    assert window is not None
+    return window
+
+
+def warm_up_of(request: BacktestRequest, series: Series) -> Window | None:
+    """The window of the candles that the strategy sees before the run; None without any.
+
+    It ends at the first open time of the run and never lies in another instrument.
+    """
+    first = grid_of(request, series).start_ms
+    start = max(first - request.data.warmup_bars * series.timeframe.step_ms, 0)
+    if start >= first:
+        return None
+    (own,) = (one for one in identities.shares(series) if one.window.contains(first))
+    return Window(start, first).intersection(own.window)
 
 
 def refuse_crossing(connect: Connect, request: BacktestRequest) -> None:
@@ -54,18 +101,19 @@ def refuse_crossing(connect: Connect, request: BacktestRequest) -> None:
     if request.data.across_identities:
         return
     with connect() as connection:
-        found = series_registry.touched(connection, request.series, _grid(request))
-    series_registry.refuse_crossing(request.series, found, field="start_time")
+        for series in request.all_series:
+            found = series_registry.touched(connection, series, grid_of(request, series))
+            series_registry.refuse_crossing(series, found, field="start_time")
 
 
-def gathered(connect: Connect, request: BacktestRequest) -> Gathered:
-    """The account of the window: every part of it, whichever instrument it belongs to."""
+def gathered(connect: Connect, series: Series, window: Window) -> Gathered:
+    """The account of an aligned window: every part of it, whichever instrument it belongs to."""
     stored = absent = lost = 0
     missing: list[Window] = []
     with connect() as connection:
-        for part in _parts(connection, request):
+        for part in _parts(connection, series, window):
             if part.stored is None:
-                count = (part.window.end_ms - part.window.start_ms) // _step(request)
+                count = (part.window.end_ms - part.window.start_ms) // series.timeframe.step_ms
                 lost, missing = lost + count, [*missing, part.window]
                 continue
             account = candle_reads.account(connection, part.stored, part.window)
@@ -76,8 +124,8 @@ def gathered(connect: Connect, request: BacktestRequest) -> Gathered:
     return Gathered(stored, absent, lost, missing)
 
 
-def read(connect: Connect, request: BacktestRequest) -> Reading:
-    """The candles of the window: those of now, or as of the time the payload names.
+def read(connect: Connect, series: Series, window: Window, revisions: Revisions) -> Reading:
+    """The candles of an aligned window as they stood at the revisions asked for.
 
     What was read at a revision never changes, so several statements see one state.
     """
@@ -85,36 +133,57 @@ def read(connect: Connect, request: BacktestRequest) -> Reading:
     absences: list[Absence] = []
     reads: list[Read] = []
     with connect() as connection:
-        for part in _parts(connection, request):
+        for part in _parts(connection, series, window):
             if part.stored is None:
                 continue
-            revision = (
-                candle_reads.current_revision(connection, part.stored)
-                if request.data.as_of is None
-                else candle_reads.revision_at(connection, part.stored, request.data.as_of)
-            )
+            revision = revisions.of(connection, part.stored)
             tables.append(candle_reads.read(connection, part.stored, part.window, revision))
             absences += candle_reads.absences(connection, part.stored, part.window, revision)
             reads.append(Read(part.stored.series_id, part.window, revision))
     table = candles.concat(tables)
-    fingerprint = candle_reads.fingerprint_of(table, _grid(request), absences)
-    return Reading(table, absences, fingerprint, reads)
+    fingerprint = candle_reads.fingerprint_of(table, window, absences)
+    return Reading(series, window, table, absences, fingerprint, reads)
 
 
-def _parts(connection: psycopg.Connection, request: BacktestRequest) -> list[Part]:
-    kept = {one.lifetime: one for one in series_registry.lives(connection, request.series)}
-    window = _grid(request)
-    shares = [share.within(window) for share in identities.shares(request.series)]
-    return [
-        Part(kept.get(share.lifetime.number), share.window) for share in shares if share is not None
-    ]
-
-
-def _grid(request: BacktestRequest) -> Window:
-    window = aligned(request.window, request.series.timeframe)
+def funding_window(request: BacktestRequest, series: Series) -> Window:
+    """The window whose funding the run can settle."""
+    window = needed(request.window, series.timeframe)
     assert window is not None
     return window
 
 
-def _step(request: BacktestRequest) -> int:
-    return request.series.timeframe.step_ms
+def read_funding(
+    connect: Connect, request: BacktestRequest, revisions: Revisions
+) -> tuple[list[Funding], datetime]:
+    """The funding of each symbol, and the time as of which it was read."""
+    with connect() as connection:
+        as_of = revisions.funding_as_of or revisions.as_of
+        if as_of is None:
+            as_of = connection.execute("SELECT clock_timestamp()").fetchone()[0]
+        return [
+            funding.read_series(connection, series, funding_window(request, series), as_of)
+            for series in request.all_series
+        ], as_of
+
+
+def fingerprint(readings: Sequence[Reading], *more: str) -> str:
+    """One fingerprint of several readings: that of the only one, else a hash of all of them.
+
+    `more` are fingerprints of what else was read.
+    """
+    if len(readings) == 1 and not more:
+        return readings[0].fingerprint
+    digest = hashlib.sha256()
+    for reading in readings:
+        digest.update(f"{reading.series} {reading.fingerprint}\n".encode())
+    for text in more:
+        digest.update(f"{text}\n".encode())
+    return digest.hexdigest()
+
+
+def _parts(connection: psycopg.Connection, series: Series, window: Window) -> list[Part]:
+    kept = {one.lifetime: one for one in series_registry.lives(connection, series)}
+    shares = [share.within(window) for share in identities.shares(series)]
+    return [
+        Part(kept.get(share.lifetime.number), share.window) for share in shares if share is not None
+    ]

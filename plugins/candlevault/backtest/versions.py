@@ -8,7 +8,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 import candlevault
-from candlevault.backtest.engine import ENGINE_VERSION
+from candlevault.backtest.engine.simulation import ENGINE_VERSION
 
 _CORE_MODULES = ("errors.py", "series.py", "timeframe.py", "windows.py")
 

@@ -91,7 +91,8 @@ class Home:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.path.chmod(0o711 if passable else 0o700)
-            for folder in (self.logs, self.run, self.airflow, self.path / "inbox"):
+            own = [self.path / name for name in ("inbox", "strategies", "cache")]
+            for folder in (self.logs, self.run, self.airflow, *own):
                 folder.mkdir(exist_ok=True)
                 folder.chmod(0o700)
         except OSError as error:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Asset, Param, task
 
 from candlevault import config
-from candlevault.backtest.payload import PAYLOAD_PROPERTIES, REQUIRED
+from candlevault.backtest.payload import REQUIRED, properties
 from candlevault.orchestration import house
 
 RESULTS = Asset(name="backtest results", uri="candlevault://backtests", group="backtests")
@@ -22,11 +22,11 @@ def form() -> dict[str, Param]:
     stays in the failed record.
     """
     fields = {}
-    for name, schema in PAYLOAD_PROPERTIES.items():
+    for name, schema in properties().items():
         schema = _open(copy.deepcopy(schema))
         default = schema.pop("default", None)
         if name == "strategy":
-            del schema["allOf"], schema["properties"]["name"]["enum"]
+            del schema["allOf"], schema["anyOf"], schema["properties"]["name"]["enum"]
         if name == "venue":
             default = config.setting("CANDLEVAULT_VENUE")
         if name in REQUIRED:
@@ -83,6 +83,64 @@ def build_backtest(doc: str) -> DAG:
 
         execute(gather(accept()))
     return dag
+
+
+def build_cancel(doc: str) -> DAG:
+    """Ask a running backtest to stop."""
+    with house.dag(
+        "cancel_backtest",
+        doc,
+        tags=["backtest"],
+        params={"backtest_id": _backtest_id(required=True)},
+        max_active_runs=4,
+        task_args={"retries": 1, "execution_timeout": timedelta(minutes=5)},
+    ) as dag:
+
+        @task
+        def cancel() -> dict:
+            from candlevault.orchestration import backtest_tasks
+
+            return backtest_tasks.cancel()
+
+        cancel()
+    return dag
+
+
+def build_verify(doc: str) -> DAG:
+    """Run stored backtests again and compare them byte by byte."""
+    with house.dag(
+        "verify_backtests",
+        doc,
+        tags=["backtest"],
+        params={
+            "backtest_id": _backtest_id(required=False),
+            "newest": Param(
+                10,
+                type="integer",
+                minimum=1,
+                maximum=10_000,
+                title="Newest",
+                description="Without an id: so many of the backtests that completed last.",
+            ),
+        },
+        task_args={"retries": 1, "execution_timeout": timedelta(hours=2)},
+    ) as dag:
+
+        @task
+        def verify() -> list[dict]:
+            from candlevault.orchestration import backtest_tasks
+
+            return backtest_tasks.verify()
+
+        verify()
+    return dag
+
+
+def _backtest_id(*, required: bool) -> Param:
+    words = {"title": "Backtest", "description": "Id of a backtest in market.backtests."}
+    if required:
+        return Param(type="integer", minimum=1, **words)
+    return Param(None, type=["null", "integer"], minimum=1, **words)
 
 
 def build_reconcile(doc: str) -> DAG:

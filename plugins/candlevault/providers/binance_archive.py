@@ -7,7 +7,6 @@ unanswered, for the next provider to answer. Layout: the public-data repository.
 
 from __future__ import annotations
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
@@ -27,9 +26,9 @@ from candlevault.providers.binance_listing import (
     granularities,
     stem,
 )
-from candlevault.providers.binance_zip import only_member
+from candlevault.providers.binance_zip import only_member, verified
 from candlevault.providers.contract import Answer, Evidence, Page, Problem, page_of
-from candlevault.providers.http import HttpClient, HttpResponse
+from candlevault.providers.http import HttpClient
 from candlevault.series import Series
 from candlevault.timeframe import to_ms
 from candlevault.windows import Window
@@ -199,7 +198,7 @@ class BinanceArchive:
             answer.problems += [Problem(part, error) for part in parts]
             return []
         silent = windows.merge(miss.part for miss in misses if listing.is_silent_about(miss.period))
-        fetch = listing.fetch(self.name, series)
+        fetch = listing.fetch(self.name, series.symbol, series.timeframe.code)
         answer.pages += [Page(part, candles.empty(), fetch) for part in silent]
         return silent
 
@@ -253,7 +252,7 @@ class BinanceArchive:
         form = "%Y-%m" if granularity == MONTHLY else "%Y-%m-%d"
         name = f"{stem(series)}-{period.start.strftime(form)}"
         url = f"{self._base_url}/{folder(series, granularity)}{name}.zip"
-        response = self._verified(url, f"{name}.zip", series.symbol)
+        response = verified(self._http, url, self.name, series.symbol)
         table = binance_rows.from_csv(only_member(response, f"{name}.csv"))
         times = candles.open_times(table)
         if len(times) and (times.min() < period.start_ms or times.max() >= period.end_ms):
@@ -277,24 +276,6 @@ class BinanceArchive:
             last_modified=response.headers.get("Last-Modified"),
         )
         return table, fetch
-
-    def _verified(self, url: str, file_name: str, symbol: str) -> HttpResponse:
-        """The zip, its checksum verified; fetched a second time when it does not agree."""
-        for last_try in (False, True):
-            response = self._http.get(url)
-            stated = self._http.get(f"{url}.CHECKSUM").body
-            match = re.fullmatch(rb"([0-9a-fA-F]{64}) [ *](\S+)\s*", stated)
-            named = match is not None and match[2].decode("ascii", "replace") == file_name
-            if named and match[1].decode().lower() == response.sha256:
-                return response
-            if not last_try:
-                self._http.traffic.retries += 1
-        raise BadPayload(
-            "file does not agree with its CHECKSUM, twice",
-            provider=self.name,
-            symbol=symbol,
-            url=url,
-        )
 
 
 def _instant_ms(header: str | None) -> int:

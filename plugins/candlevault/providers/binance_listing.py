@@ -1,4 +1,4 @@
-"""What Binance's archive lists: the files of a series, and every symbol it ever held.
+"""What Binance's archive lists: files of candles or funding rates, and every symbol it ever held.
 
 The listing is that of an S3 bucket (version 1): pages of 1,000 keys, in XML. It is only
 believed where every entry of a file is complete.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.etree import ElementTree
@@ -51,13 +51,23 @@ def folder(series: Series, granularity: str) -> str:
     return "".join(parts)
 
 
+def funding_stem(symbol: str) -> str:
+    """What the names of a contract's files of funding rates begin with."""
+    return f"{symbol}-fundingRate"
+
+
+def funding_folder(market: str, symbol: str) -> str:
+    """Where a contract's monthly files of funding rates lie, with a slash at the end."""
+    return f"{dialect_of(market).archive_folder}/{MONTHLY}/fundingRate/{symbol}/"
+
+
 def _klines(market: str, granularity: str) -> str:
     return f"{dialect_of(market).archive_folder}/{granularity}/klines/"
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of a series, ascending by period, and the answers that listed them."""
+    """Files of one kind, ascending by period, and the answers that listed them."""
 
     files: tuple[ArchiveFile, ...]
     answers: tuple[HttpResponse, ...]
@@ -71,14 +81,14 @@ class Listing:
             and all(window.intersection(period) is None for window in held)
         )
 
-    def fetch(self, provider: str, series: Series) -> Fetch:
+    def fetch(self, provider: str, symbol: str, timeframe: str) -> Fetch:
         """The listing as the source of what it says: the URL of its first page, and the hash
         and size of all its pages joined in the order they were asked for. It holds no rows."""
         body = b"".join(answer.body for answer in self.answers)
         return Fetch(
             provider=provider,
-            symbol=series.symbol,
-            timeframe=series.timeframe.code,
+            symbol=symbol,
+            timeframe=timeframe,
             url=self.answers[0].url,
             sha256=hashlib.sha256(body).hexdigest(),
             bytes=len(body),
@@ -98,12 +108,21 @@ class ArchiveListing:
 
     def of(self, series: Series) -> Listing:
         """What is listed of a series; raises BadPayload for entries that are not complete."""
+        kinds = granularities(series.timeframe)
+        return self._listed({kind: (folder(series, kind), stem(series)) for kind in kinds})
+
+    def funding(self, market: str, symbol: str) -> Listing:
+        """What is listed of a contract's funding rates: months only; otherwise as of()."""
+        place = (funding_folder(market, symbol), funding_stem(symbol))
+        return self._listed({MONTHLY: place})
+
+    def _listed(self, places: Mapping[str, tuple[str, str]]) -> Listing:
+        """The files in `places`: granularity to folder and what the names begin with."""
         files: dict[str, ArchiveFile] = {}
         answers = []
-        for granularity in granularities(series.timeframe):
-            prefix = folder(series, granularity)
+        for granularity, (prefix, begin) in places.items():
             name = re.compile(
-                re.escape(prefix + stem(series)) + "-" + _DATES[granularity] + r"\.zip", re.ASCII
+                re.escape(prefix + begin) + "-" + _DATES[granularity] + r"\.zip", re.ASCII
             )
             for response, page in self._pages(prefix):
                 answers.append(response)

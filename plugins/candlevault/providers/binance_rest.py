@@ -26,6 +26,15 @@ from candlevault.windows import Window
 _INVALID_SYMBOL = -1121
 
 
+def unknown_symbol(status: int, body: bytes, provider: str, symbol: str) -> UnknownSymbol | None:
+    """The error of an answer that says so; None for any other answer."""
+    if status == 400 and message_of(body).startswith(f"{_INVALID_SYMBOL} "):
+        return UnknownSymbol(
+            "the venue knows no such symbol", provider=provider, symbol=symbol, status=status
+        )
+    return None
+
+
 class BinanceRest:
     """One market's REST API below a base URL. `name` is what candles are labelled with.
 
@@ -162,14 +171,7 @@ class BinanceRest:
         self, path: str, params: Mapping[str, str | int] | None = None, symbol: str = ""
     ) -> HttpResponse:
         def interpret(status: int, body: bytes) -> ProviderError | None:
-            if status == 400 and message_of(body).startswith(f"{_INVALID_SYMBOL} "):
-                return UnknownSymbol(
-                    "the venue knows no such symbol",
-                    provider=self.name,
-                    symbol=symbol,
-                    status=status,
-                )
-            return None
+            return unknown_symbol(status, body, self.name, symbol)
 
         return self._http.get(f"{self._base_url}/{path}", params, interpret=interpret)
 

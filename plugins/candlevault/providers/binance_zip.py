@@ -1,14 +1,16 @@
-"""The one CSV of an archive's zip, read with limits on what it may expand to."""
+"""The one CSV of an archive's zip: checked against its CHECKSUM, read with limits on what it
+may expand to."""
 
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zipfile
 import zlib
 
 from candlevault.errors import BadPayload
-from candlevault.providers.http import HttpResponse
+from candlevault.providers.http import HttpClient, HttpResponse
 
 _MAX_CSV_BYTES = 64 * 1024 * 1024
 _MAX_RATIO = 200
@@ -17,6 +19,23 @@ _ZIP_ERRORS = (
     struct.error, OverflowError,
 )  # fmt: skip
 """What zipfile raises for damaged files: seen by feeding it files with bytes changed."""
+
+
+def verified(http: HttpClient, url: str, provider: str, symbol: str) -> HttpResponse:
+    """The zip at `url`, its checksum verified; fetched a second time when it does not agree."""
+    name = url.rpartition("/")[2]
+    for last_try in (False, True):
+        response = http.get(url)
+        stated = http.get(f"{url}.CHECKSUM").body
+        match = re.fullmatch(rb"([0-9a-fA-F]{64}) [ *](\S+)\s*", stated)
+        named = match is not None and match[2].decode("ascii", "replace") == name
+        if named and match[1].decode().lower() == response.sha256:
+            return response
+        if not last_try:
+            http.traffic.retries += 1
+    raise BadPayload(
+        "file does not agree with its CHECKSUM, twice", provider=provider, symbol=symbol, url=url
+    )
 
 
 def only_member(response: HttpResponse, name: str) -> bytes:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from candlevault import candles
 from candlevault.errors import ProviderError
+from candlevault.funding import FundingPage
 from candlevault.instruments import InstrumentFacts
 from candlevault.provenance import ArchiveFile, Fetch
 from candlevault.series import Series
@@ -101,12 +102,27 @@ class Archive(CandleProvider, Protocol):
         ...
 
 
+class FundingProvider(Protocol):
+    """One way to get the funding rates of a venue's perpetual futures."""
+
+    traffic: Traffic
+
+    def funding(self, symbol: str, window: Window, now_ms: int) -> list[FundingPage]:
+        """All events of `window`: pages, ascending, which follow each other without a hole.
+
+        `now_ms` is the venue's clock; the window must lie before it. Raises a ProviderError
+        where any part of the window stays unanswered: there is no half answer.
+        """
+        ...
+
+
 class Venue(Protocol):
     """A venue and market: its clock, its instruments, its providers in order of priority.
 
     `witnesses` names the providers that must all be silent about an open_time before it can
     be known absent. `knows_life` is false where the venue's first and last candle do not
     tell when an instrument was listed and ended (a source that only reaches back a year).
+    `funding` is None where no funding rates are to be had.
     """
 
     venue: str
@@ -115,6 +131,7 @@ class Venue(Protocol):
     rest: CandleProvider
     witnesses: tuple[str, ...]
     knows_life: bool
+    funding: FundingProvider | None
 
     def server_time_ms(self) -> int:
         """The venue's clock, ms UTC."""

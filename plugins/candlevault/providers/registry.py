@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from candlevault import config
+from candlevault import config, funding
 from candlevault.errors import InvalidRequest
 from candlevault.instruments import InstrumentFacts
 from candlevault.providers.binance_archive import BinanceArchive
 from candlevault.providers.binance_dialects import dialect_of
+from candlevault.providers.binance_funding import CALLS_PER_MINUTE, BinanceFunding
+from candlevault.providers.binance_funding_archive import FundingArchive
 from candlevault.providers.binance_rest import BinanceRest
 from candlevault.providers.contract import Evidence, Venue
 from candlevault.providers.http import HttpClient
+from candlevault.providers.pace import pace_of
 from candlevault.providers.second_sources import Keys, no_keys, second_source
 from candlevault.series import Series
 
@@ -28,6 +31,7 @@ class BinanceVenue:
     rest: BinanceRest
     witnesses: tuple[str, ...] = ("archive", "rest")
     knows_life: bool = True
+    funding: BinanceFunding | None = None
 
     def server_time_ms(self) -> int:
         """The venue's clock."""
@@ -71,21 +75,21 @@ def home_venue(venue: str, market: str) -> BinanceVenue:
 
     rest_name = dialect.provider_name(venue, "rest")
     archive_name = dialect.provider_name(venue, "archive")
+    rest_client, archive_client = client(rest_name), client(archive_name)
+    rest_url = config.setting(dialect.rest_url_setting)
+    archive_url = config.setting("CANDLEVAULT_BINANCE_ARCHIVE_URL")
+    listing_url = config.setting("CANDLEVAULT_BINANCE_LISTING_URL")
+    rates = None
+    if funding.is_paid(market):
+        files = FundingArchive(archive_url, listing_url, archive_name, archive_client)
+        turn = pace_of(f"{rest_name} funding", CALLS_PER_MINUTE).wait
+        rates = BinanceFunding(rest_url, rest_name, rest_client, files, dialect=dialect, turn=turn)
     return BinanceVenue(
         venue=venue,
         market=market,
         archive=BinanceArchive(
-            config.setting("CANDLEVAULT_BINANCE_ARCHIVE_URL"),
-            config.setting("CANDLEVAULT_BINANCE_LISTING_URL"),
-            archive_name,
-            client(archive_name),
-            concurrency=at_once,
+            archive_url, listing_url, archive_name, archive_client, concurrency=at_once
         ),
-        rest=BinanceRest(
-            config.setting(dialect.rest_url_setting),
-            rest_name,
-            client(rest_name),
-            dialect=dialect,
-            concurrency=at_once,
-        ),
+        rest=BinanceRest(rest_url, rest_name, rest_client, dialect=dialect, concurrency=at_once),
+        funding=rates,
     )

@@ -103,6 +103,7 @@ class SingleSourceVenue:
     archive: None = None
     witnesses: tuple[str, ...] = ("rest",)
     knows_life: bool = False
+    funding: None = None
 
     def server_time_ms(self) -> int:
         """The clock, ms UTC."""

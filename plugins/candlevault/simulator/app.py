@@ -74,8 +74,12 @@ class Gate:
         api = rest.api_of(path)
         budget = self._exchange.budgets[api.market] if api else None
         refusal = budget.charge(rest.weight(api, path, params)) if budget else None
+        refusing = budget
+        if api and not refusal and rest.is_funding(api, path):
+            refusing = self._exchange.funding_budget
+            refusal = refusing.charge(1)
         if refusal:
-            reply = _refusal_reply(refusal, budget.limit)
+            reply = _refusal_reply(refusal, refusing)
             reply.kind = _kind(path, api)
         elif request.method not in ("GET", "HEAD"):
             reply = Reply(405, b"", HTML, {"Allow": "GET, HEAD"})
@@ -152,10 +156,11 @@ def _text(args: dict, usual: str) -> bytes:
     return str(args.get("body", usual)).encode()
 
 
-def _refusal_reply(refusal: Refusal, limit: int) -> Reply:
+def _refusal_reply(refusal: Refusal, budget: Budget | None) -> Reply:
+    limit, minutes = (budget.limit, budget.minutes) if budget else (0, 1)
     if refusal.status == 429:
         message = (
-            f"Too much request weight used; current limit is {limit} request weight per 1 "
+            f"Too much request weight used; current limit is {limit} request weight per {minutes} "
             "MINUTE. Please use WebSocket Streams for live updates to avoid polling the API."
         )
     else:
@@ -171,7 +176,7 @@ def _refusal_reply(refusal: Refusal, limit: int) -> Reply:
 def _too_many(status: int, retry_after: str, seconds: float, budget: Budget | None) -> Reply:
     """A 429 or 418 that a fault asks for; only announced, not enforced."""
     until_ms = int((time.time() + seconds) * 1000)
-    reply = _refusal_reply(Refusal(status, 0, until_ms), budget.limit if budget else 0)
+    reply = _refusal_reply(Refusal(status, 0, until_ms), budget)
     reply.headers["Retry-After"] = retry_after
     if budget:
         budget.announce(status, seconds)

@@ -12,11 +12,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from xml.sax.saxutils import escape
 
 from candlevault.errors import InvalidRequest
+from candlevault.simulator import funding
 from candlevault.simulator.answer import XML, Reply
 from candlevault.simulator.block import Row
 from candlevault.simulator.clock import iso
@@ -32,6 +33,7 @@ from candlevault.simulator.packing import (
     csv_of,
     etag_of,
     file_of,
+    funding_csv_of,
     next_month,
     zip_of,
 )
@@ -42,6 +44,8 @@ from candlevault.timeframe import from_ms, to_ms
 PREFIX = "/archive/"
 LISTING = "/archive-listing"
 _KEYS_PER_PAGE = 1000
+_EVENTS_AT_MOST = 31 * 24
+"""Of funding in a month: one an hour."""
 _CHECKSUM = ".CHECKSUM"
 
 Version = tuple[str, int]
@@ -135,6 +139,8 @@ class Archive:
             return False
         if self._kept(file):
             return True
+        if file.is_funding:
+            return self._has_funding(file)
         # A month or day without any candle has no file.
         try:
             series = self._series(file)
@@ -143,6 +149,19 @@ class Archive:
             return series.has_candle(file.start_ms, file.end_ms - 1)
         except (NoCandleData, InvalidRequest):
             return False
+
+    def _has_funding(self, file: File) -> bool:
+        """Whether rates of the month are held, to its end."""
+        source = self._exchange.source
+        if file.symbol not in source.symbols(file.market):
+            return False
+        try:
+            rates = source.funding(file.market, file.symbol)
+        except NoCandleData:
+            return False
+        if rates.until_ms is not None and rates.until_ms < file.end_ms:
+            return False
+        return len(rates.between(file.start_ms, file.end_ms - 1, 1)) > 0
 
     def _is_covered(self, file: File, series: CandleSeries) -> bool:
         """Whether the candles held reach the end of the file's month or day."""
@@ -155,6 +174,8 @@ class Archive:
 
     def _emptying(self, file: File) -> list[Fault]:
         """The faults that together drop every candle of the file: then it does not exist."""
+        if file.is_funding:
+            return []
         dropping = [fault for fault in self._faults(file) if fault.kind == "drop_rows"]
         absent = absences(dropping)
         if absent is None:
@@ -239,9 +260,16 @@ class Archive:
                 return Packed(data, checksum, etag_of(data), modified)
             content = kept.read_bytes()
         else:
-            content = csv_of(file, self._lines(file, faults))
+            content = self._content(file, faults)
         data = zip_of([(f"{file.name}.csv", content)])
         return Packed(data, checksum_of(file, data), etag_of(data), modified)
+
+    def _content(self, file: File, faults: list[Fault]) -> bytes:
+        if not file.is_funding:
+            return csv_of(file, self._lines(file, faults))
+        rates = self._exchange.source.funding(file.market, file.symbol)
+        rows = rates.between(file.start_ms, file.end_ms - 1, _EVENTS_AT_MOST)
+        return funding_csv_of(funding.distort(rows, faults)[0])
 
     def _lines(self, file: File, faults: list[Fault]) -> list[str]:
         """The candles of the file as comma-separated values, in milliseconds."""
@@ -337,7 +365,10 @@ class Archive:
         elif len(parts) == place:
             names = ["daily/", "monthly/"]
         elif len(parts) == place + 1:
-            names = ["klines/"]
+            monthly_um = parts[1:] == ["futures", "um", "monthly"]
+            names = [f"{funding.WHAT}/", "klines/"] if monthly_um else ["klines/"]
+        elif parts[place + 1] == funding.WHAT:
+            names = self._funding_names(parts[place + 2 :])
         else:
             market = MARKETS["/".join(parts[1:place])]
             below = parts[place + 2 :]
@@ -353,6 +384,20 @@ class Archive:
                 names = self._file_names(folder, market, *below, daily=parts[place] == "daily")
                 names += [f"{stem}{end}" for stem in kept for end in (".zip", f".zip{_CHECKSUM}")]
         return sorted(set(names))
+
+    def _funding_names(self, below: list[str]) -> list[str]:
+        """Symbols, or the names of a symbol's files from its first event to the clock."""
+        source = self._exchange.source
+        if not below:
+            return [f"{symbol}/" for symbol in source.symbols("um")]
+        if below[0] not in source.symbols("um"):
+            return []
+        try:
+            first_ms = source.funding("um", below[0]).first_ms
+        except NoCandleData:
+            return []
+        span = (from_ms(first_ms), self._exchange.clock.now_ms())
+        return _names(f"{below[0]}-{funding.WHAT}", *span, daily=False)
 
     def _kept_below(self, folder: str) -> list[str]:
         if self._exchange.published is None:
@@ -379,16 +424,20 @@ class Archive:
         last_ms = self._exchange.clock.now_ms()
         if series.last_ms is not None:
             last_ms = min(last_ms, series.last_ms)
-        moment = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-        if not daily:
-            moment = moment.replace(day=1)
-        names = []
-        while to_ms(moment) <= last_ms:
-            date = moment.strftime("%Y-%m-%d" if daily else "%Y-%m")
-            name = f"{symbol}-{timeframe}-{date}.zip"
-            names += [name, name + _CHECKSUM]
-            moment = moment + timedelta(days=1) if daily else next_month(moment)
-        return names
+        return _names(f"{symbol}-{timeframe}", moment, last_ms, daily=daily)
+
+
+def _names(stem: str, moment: datetime, last_ms: int, *, daily: bool) -> list[str]:
+    """The names of the zips and checksums of every month or day from `moment` to `last_ms`."""
+    moment = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if not daily:
+        moment = moment.replace(day=1)
+    names = []
+    while to_ms(moment) <= last_ms:
+        name = f"{stem}-{moment.strftime('%Y-%m-%d' if daily else '%Y-%m')}.zip"
+        names += [name, name + _CHECKSUM]
+        moment = moment + timedelta(days=1) if daily else next_month(moment)
+    return names
 
 
 def _told(packed: Packed) -> Told:

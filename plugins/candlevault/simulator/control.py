@@ -84,7 +84,8 @@ def _restate(exchange: Exchange, params: dict, sent: object) -> dict:
 
 
 def _stats(exchange: Exchange, params: dict, sent: object) -> dict:
-    budgets = {market: budget.describe() for market, budget in exchange.budgets.items()}
+    known = {**exchange.budgets, "um_funding": exchange.funding_budget}
+    budgets = {name: budget.describe() for name, budget in known.items()}
     return exchange.stats.describe() | {
         "weight": budgets,
         "sent_429": exchange.stats.status(429),

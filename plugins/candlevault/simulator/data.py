@@ -1,7 +1,8 @@
 """Replay files: candles of `DIR/<market folder>/<SYMBOL>/<timeframe>.csv.gz`, loaded lazily.
 
 A file is parsed once, on first use, into preformatted rows; decimal texts pass through
-untouched. A manifest `DIR/manifest.json` may say, for `spot/MATICUSDT`,
+untouched. Funding rates lie beside the candles, in `um_futures/<SYMBOL>/funding.csv.gz`. A
+manifest `DIR/manifest.json` may say, for `spot/MATICUSDT`,
 
     {"ended": "2024-09-10T03:00:00Z",      the instrument ended then
      "forgotten": true,                     and REST knows it no more; the archive keeps it
@@ -23,6 +24,7 @@ from candlevault import timeframe as timeframes_module
 from candlevault.errors import ConfigurationError
 from candlevault.simulator.block import Block, BlockCache
 from candlevault.simulator.clock import instant_ms
+from candlevault.simulator.funding import ReplayFunding
 from candlevault.simulator.source import NoCandleData
 from candlevault.timeframe import Timeframe
 
@@ -75,6 +77,7 @@ class ReplayFiles:
         self._ended: dict[tuple[str, str], object] = {}
         self._forgotten: set[tuple[str, str]] = set()
         self._series: dict[tuple[str, str, str], ReplaySeries] = {}
+        self._funding: dict[tuple[str, str], ReplayFunding] = {}
         self._discover(symbols)
         manifest = self._manifest()
         named = [*pieces, *(f"{key}/{p}" for key, e in manifest.items() for p in e["pieces"])]
@@ -100,6 +103,13 @@ class ReplayFiles:
                 self._cache,
             )
         return self._series[key]
+
+    def funding(self, market: str, symbol: str) -> ReplayFunding:
+        key = (market, symbol)
+        if key not in self._funding:
+            path = self.root / FOLDERS[market] / symbol / f"funding{_SUFFIX}"
+            self._funding[key] = ReplayFunding(path, self.ended_ms(market, symbol))
+        return self._funding[key]
 
     def ended_ms(self, market: str, symbol: str) -> int | None:
         ended = self._ended.get((market, symbol))

@@ -18,6 +18,7 @@ from candlevault.simulator.weights import FIRST_BAN_SECONDS, Budget
 
 SPOT_WEIGHT_LIMIT = 6000
 UM_WEIGHT_LIMIT = 2400
+FUNDING_CALLS, FUNDING_MINUTES = 500, 5
 
 
 @dataclass
@@ -32,6 +33,9 @@ class Exchange:
     faults: FaultBook = field(default_factory=FaultBook)
     restatements: Restatements = field(default_factory=Restatements)
     stats: Stats = field(default_factory=Stats)
+    funding_budget: Budget = field(
+        default_factory=lambda: Budget(FUNDING_CALLS, minutes=FUNDING_MINUTES)
+    )
 
     def __post_init__(self) -> None:
         self._home = (None if self.clock.is_real else self.clock.now_ms(), self.clock.running)
@@ -42,7 +46,7 @@ class Exchange:
         self.faults.clear()
         self.restatements.clear()
         self.stats.reset()
-        for budget in self.budgets.values():
+        for budget in (*self.budgets.values(), self.funding_budget):
             budget.reset()
         self.clock.set(*self._home)
 

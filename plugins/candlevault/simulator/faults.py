@@ -42,6 +42,8 @@ COLUMN = {
     "taker_buy_quote_volume": 10,
 }
 """Where each column stands in a row."""
+FUNDING_COLUMNS = ("funding_rate", "mark_price")
+"""What a funding event has besides its time, which faults call its open time."""
 WHOLE = ("close_time", "count")
 """Columns of whole numbers; the others are decimal texts."""
 
@@ -180,10 +182,9 @@ def _parse_rows(fault: Fault, where: str) -> None:
         if not isinstance(rows, list) or not rows:
             raise InvalidRequest(f"{where}.rows", "must be a list of rows", rows)
         for row in rows:
-            if not isinstance(row, dict) or set(row) - {"open_time", *COLUMN}:
-                raise InvalidRequest(
-                    f"{where}.rows", f"may have open_time and {', '.join(COLUMN)}", row
-                )
+            known = ("open_time", *COLUMN, *FUNDING_COLUMNS)
+            if not isinstance(row, dict) or set(row) - set(known):
+                raise InvalidRequest(f"{where}.rows", f"may have {', '.join(known)}", row)
             key = instant_ms(row.get("open_time"), f"{where}.rows.open_time")
             fault.restated[key] = {k: v for k, v in row.items() if k != "open_time"}
 
@@ -321,7 +322,8 @@ def restated(row: Row, values: dict | None) -> Row:
         return row
     row = list(row)
     for name, value in values.items():
-        row[COLUMN[name]] = int(value) if name in WHOLE else str(value)
+        if name in COLUMN:
+            row[COLUMN[name]] = int(value) if name in WHOLE else str(value)
     return row
 
 

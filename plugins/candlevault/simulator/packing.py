@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from candlevault import timeframe as timeframes_module
+from candlevault.simulator.funding import INTERVAL_MS
+from candlevault.simulator.funding import WHAT as FUNDING
 from candlevault.simulator.published import PATH
+from candlevault.simulator.source import FundingRow
 from candlevault.timeframe import to_ms
 
 PLACES = {"spot": "spot", "um": "futures/um"}
@@ -23,12 +27,19 @@ _HEADER = (
     b"open_time,open,high,low,close,volume,close_time,quote_volume,count,"
     b"taker_buy_volume,taker_buy_quote_volume,ignore\n"
 )
+_FUNDING_HEADER = b"calc_time,funding_interval_hours,last_funding_rate\n"
+_FUNDING_PATH = re.compile(
+    rf"data/futures/um/monthly/{FUNDING}/(?P<symbol>[A-Z0-9]+)/"
+    rf"(?P=symbol)-{FUNDING}-(?P<date>\d{{4}}-\d{{2}})",
+    re.ASCII,
+)
 _ZIP_MOMENT = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One archive file: a day or a month of a series. `stem` is its path without `.zip`."""
+    """One archive file: a day or a month of a series, or a month of funding rates, which stand
+    as `timeframe` then. `stem` is its path without `.zip`."""
 
     stem: str
     granularity: str
@@ -38,6 +49,11 @@ class File:
     start_ms: int
     end_ms: int
     published_ms: int
+
+    @property
+    def is_funding(self) -> bool:
+        """Whether it holds funding rates."""
+        return self.timeframe == FUNDING
 
     @property
     def name(self) -> str:
@@ -57,6 +73,8 @@ class Packed:
 
 def file_of(stem: str) -> File | None:
     """The File of a path without `.zip`, or None when no archive can have that name."""
+    if match := _FUNDING_PATH.fullmatch(stem):
+        return _file(stem, "monthly", "um", match["symbol"], FUNDING, match["date"])
     match = PATH.fullmatch(stem)
     if match is None or match["timeframe"] not in timeframes_module.ALL:
         return None
@@ -64,6 +82,14 @@ def file_of(stem: str) -> File | None:
     monthly = match["period"] == "monthly"
     if monthly != (len(date) == 7) or (not monthly and match["timeframe"] == "1w"):
         return None
+    market = MARKETS[match["place"]]
+    return _file(stem, match["period"], market, match["symbol"], match["timeframe"], date)
+
+
+def _file(
+    stem: str, granularity: str, market: str, symbol: str, timeframe: str, date: str
+) -> File | None:
+    monthly = granularity == "monthly"
     try:
         start = datetime.fromisoformat(date + ("-01" if monthly else "")).replace(tzinfo=UTC)
     except ValueError:
@@ -73,10 +99,10 @@ def file_of(stem: str) -> File | None:
     wait = timedelta(days=(7 - end.weekday()) % 7 if monthly else 0)
     return File(
         stem,
-        match["period"],
-        MARKETS[match["place"]],
-        match["symbol"],
-        match["timeframe"],
+        granularity,
+        market,
+        symbol,
+        timeframe,
         to_ms(start),
         to_ms(end),
         to_ms(end + wait + _PUBLISHED_AT),
@@ -95,6 +121,24 @@ def csv_of(file: File, lines: list[str]) -> bytes:
     body = "".join(f"{line}\n" for line in lines).encode()
     header = file.market == "um" and file.start_ms >= _UM_HEADER_FROM_MS
     return _HEADER + body if header else body
+
+
+def funding_csv_of(rows: list[FundingRow]) -> bytes:
+    """The CSV of a month's funding rates: a header, and no mark price."""
+    times = [row.time_ms for row in rows]
+    lines = [
+        f"{row.time_ms},{_hours_since(times, index)},{row.rate}\n".encode()
+        for index, row in enumerate(rows)
+    ]
+    return _FUNDING_HEADER + b"".join(lines)
+
+
+def _hours_since(times: list[int], index: int) -> int:
+    """Hours from the event before; of a month's first one to the event after it."""
+    if len(times) < 2:
+        return INTERVAL_MS // 3_600_000
+    later = max(index, 1)
+    return round((times[later] - times[later - 1]) / 3_600_000)
 
 
 def _in_microseconds(line: str) -> str:

@@ -1,4 +1,5 @@
-"""The REST surface: ping, time, exchangeInfo and klines of spot and USDⓈ-M futures."""
+"""The REST surface: ping, time, exchangeInfo and klines of spot and USDⓈ-M futures, and the
+funding rates of the latter."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+from candlevault.simulator import funding
 from candlevault.simulator import symbols as instruments
 from candlevault.simulator.answer import Reply, error, json_reply
 from candlevault.simulator.block import encode_row
@@ -61,6 +63,8 @@ def weight(api: Api, path: str, params: Params) -> int:
     name = path.removeprefix(api.prefix)
     if name == "exchangeInfo":
         return api.info_weight
+    if is_funding(api, path):
+        return 0
     if name != "klines":
         return 1
     if api.market == "spot":
@@ -68,6 +72,11 @@ def weight(api: Api, path: str, params: Params) -> int:
     limit = dict(params).get("limit", "500")
     size = int(limit) if re.fullmatch(_NUMBER, limit, re.ASCII) else 500
     return 1 if size < 100 else 2 if size < 500 else 5 if size <= 1000 else 10
+
+
+def is_funding(api: Api, path: str) -> bool:
+    """Whether a call counts against the limit of its own that funding rates have."""
+    return api.market == "um" and path.removeprefix(api.prefix) == "fundingRate"
 
 
 def answer(
@@ -78,8 +87,7 @@ def answer(
     `target` is `path?query` as fault patterns see it; `microseconds` is whether the client
     asked for answers in that unit.
     """
-    name = path.removeprefix(api.prefix)
-    endpoint = _ENDPOINTS.get(name)
+    endpoint = _endpoints(api).get(path.removeprefix(api.prefix))
     if endpoint is None:
         return Reply(404, b"<html><body><h2>404 Not found</h2></body></html>", "text/html")
     kind = kind_of(api, path)
@@ -96,7 +104,7 @@ def answer(
 def kind_of(api: Api, path: str) -> str:
     """The name of an endpoint in the statistics."""
     name = path.removeprefix(api.prefix)
-    return f"{api.market}.{name}" if name in _ENDPOINTS else "unexpected"
+    return f"{api.market}.{name}" if name in _endpoints(api) else "unexpected"
 
 
 def _read(params: Params, known: tuple[str, ...]) -> dict[str, str]:
@@ -281,9 +289,46 @@ def _in_microseconds(body: bytes) -> bytes:
     return b"[" + b",".join(encode_row(row) for row in rows) + b"]"
 
 
+def _funding_rate(exchange: Exchange, api: Api, params: Params, target: str, micro: bool) -> Reply:
+    read = _read(params, ("symbol", "startTime", "endTime", "limit"))
+    # Binance answers for all symbols at once without one; nobody here asks that.
+    symbol = _legal("symbol", _mandatory(read, "symbol"), _SYMBOL)
+    start, end, limit = _time(read, "startTime"), _time(read, "endTime"), _number(read, "limit")
+    if symbol not in exchange.listed(api.market):
+        raise Refused(-1121, "Invalid symbol.")
+    if limit is None:
+        limit = 200 if start is None and end is None else 100
+    if not 1 <= limit <= 1000:
+        raise Refused(-1130, "Data sent for parameter 'limit' is not valid.")
+    if start is not None and end is not None and start > end:
+        raise Refused(-1023, "Start time is greater than end time.")
+    rates = exchange.source.funding(api.market, symbol)
+    found = funding.select(rates, start, end, limit, exchange.clock.now_ms())
+    faults = exchange.faults.row_faults("rest", api.market, symbol, funding.WHAT, target)
+    if faults:
+        found, acted = funding.distort(found, faults)
+        exchange.faults.count(acted)
+    return json_reply(
+        [
+            {
+                "symbol": symbol,
+                "fundingTime": one.time_ms,
+                "fundingRate": one.rate,
+                "markPrice": one.mark_price,
+            }
+            for one in found
+        ]
+    )
+
+
 _ENDPOINTS = {
     "ping": _ping,
     "time": _server_time,
     "exchangeInfo": _exchange_info,
     "klines": _klines,
 }
+_FUTURES_ENDPOINTS = {**_ENDPOINTS, "fundingRate": _funding_rate}
+
+
+def _endpoints(api: Api) -> dict:
+    return _FUTURES_ENDPOINTS if api.market == "um" else _ENDPOINTS

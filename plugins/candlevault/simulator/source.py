@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from candlevault.errors import CandlevaultError
@@ -40,6 +41,34 @@ class CandleSeries(Protocol):
         """Whether a candle opens in first_ms <= open_time <= last_ms."""
 
 
+@dataclass(frozen=True, slots=True)
+class FundingRow:
+    """One settlement of funding as Binance answers it: texts as sent, `mark_price` may be ""."""
+
+    time_ms: int
+    rate: str
+    mark_price: str
+
+
+class FundingRates(Protocol):
+    """The funding rates of one contract, the future ones included."""
+
+    name: str
+    """What messages call them."""
+
+    first_ms: int
+    """When the first one was settled."""
+
+    until_ms: int | None
+    """From here on nothing is held, though there ought to be some; None: there is no end."""
+
+    def between(
+        self, first_ms: int, last_ms: int, limit: int, *, newest: bool = False
+    ) -> list[FundingRow]:
+        """What is settled in first_ms to last_ms, both inclusive, ascending: the oldest
+        `limit` of it, or the newest."""
+
+
 class Source(Protocol):
     """All series of a venue."""
 
@@ -54,6 +83,9 @@ class Source(Protocol):
 
     def series(self, market: str, symbol: str, timeframe: str) -> CandleSeries:
         """The series; raises NoCandleData when the venue lacks it."""
+
+    def funding(self, market: str, symbol: str) -> FundingRates:
+        """The funding rates of a perpetual contract; raises NoCandleData when they lack."""
 
     def ended_ms(self, market: str, symbol: str) -> int | None:
         """When the instrument ended, or None."""

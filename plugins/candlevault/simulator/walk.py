@@ -22,6 +22,7 @@ import numpy as np
 from candlevault import timeframe as timeframes_module
 from candlevault.errors import ConfigurationError
 from candlevault.simulator.block import Block, BlockCache
+from candlevault.simulator.funding import WalkFunding
 from candlevault.simulator.source import NoCandleData
 from candlevault.simulator.symbols import CORE, Instrument, instrument
 from candlevault.timeframe import Timeframe
@@ -133,6 +134,9 @@ class Walk:
                 self._cache,
             )
         return self._series[key]
+
+    def funding(self, market: str, symbol: str) -> WalkFunding:
+        return WalkFunding(self.seed, symbol, self.series(market, symbol, "1h"))
 
     def ended_ms(self, market: str, symbol: str) -> int | None:
         return None

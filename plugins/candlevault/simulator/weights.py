@@ -1,7 +1,7 @@
 """The request weight budget of one API, enforced as Binance does.
 
-Windows are clock minutes of the real wall clock. The request that exceeds the limit and a
-few after it get 429; a client that goes on is banned with 418, longer each time.
+Windows are clock minutes (or several of them) of the real wall clock. The request that exceeds
+the limit and a few after it get 429; a client that goes on is banned with 418, longer each time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Refusal:
 
 
 class Budget:
-    """Weight per minute. `patience` is how many 429 a minute may bring before the ban."""
+    """Weight per `minutes` (of funding rates: calls). `patience` is how many 429 such a window
+    may bring before the ban."""
 
     def __init__(
         self,
@@ -34,8 +35,10 @@ class Budget:
         patience: int = 10,
         first_ban_seconds: int = FIRST_BAN_SECONDS,
         wall: Callable[[], float] = time.time,
+        minutes: int = 1,
     ) -> None:
         self.limit = limit
+        self.minutes = minutes
         self._patience = patience
         self._first_ban = first_ban_seconds
         self._wall = wall
@@ -55,8 +58,8 @@ class Budget:
 
     @property
     def used(self) -> int:
-        """Weight used in the running minute, refused requests included."""
-        return self.used_by_minute.get(int(self._wall() // 60), 0)
+        """Weight used in the running window, refused requests included."""
+        return self.used_by_minute.get(self._first_minute(self._wall()), 0)
 
     def charge(self, weight: int) -> Refusal | None:
         """Count a request; the refusal it meets, or None."""
@@ -67,7 +70,7 @@ class Budget:
             self.requests_before_retry_after += 1
         if now < self._banned_until:
             return self._ban_answer(now)
-        minute = int(now // 60)
+        minute = self._first_minute(now)
         used = self.used_by_minute.get(minute, 0) + weight
         self.used_by_minute[minute] = used
         if len(self.used_by_minute) > _MINUTES_KEPT:
@@ -80,7 +83,7 @@ class Budget:
             self._bans += 1
             return self.ban(min(self._first_ban * 2 ** (self._bans - 1), LONGEST_BAN_SECONDS))
         self.sent_429 += 1
-        wait = max(1, int((minute + 1) * 60 - now) + 1)
+        wait = max(1, int((minute + self.minutes) * 60 - now) + 1)
         self.announce(429, wait)
         return Refusal(429, wait, int((now + wait) * 1000))
 
@@ -93,6 +96,10 @@ class Budget:
     def announce(self, status: int, seconds: float) -> None:
         """Note that the client was told to stay away, so that disobedience is counted."""
         self._announced[status] = max(self._announced[status], self._wall() + seconds)
+
+    def _first_minute(self, now: float) -> int:
+        """The minute of the epoch in which the running window began."""
+        return int(now // (60 * self.minutes)) * self.minutes
 
     def _ban_answer(self, now: float) -> Refusal:
         self.sent_418 += 1

@@ -1,4 +1,4 @@
-"""Backtest records: their life from pending to completed or failed, and their results.
+"""Backtest records: their life from pending to completed, failed or cancelled, and their results.
 
 A record belongs to one DAG run. Trades, summary and the status `completed` are written in
 one transaction; a record that ended never changes again.
@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from candlevault.errors import StorageError
+import psycopg
+
+from candlevault.errors import InvalidRequest, StorageError
 from candlevault.storage.database import Connect
-from candlevault.timeframe import from_ms
+from candlevault.timeframe import from_ms, to_ms
 from candlevault.windows import Window
 
 
@@ -40,7 +42,10 @@ def open_record(connect: Connect, dag_run_id: str, payload: Mapping[str, object]
             "INSERT INTO market.backtests AS b (dag_run_id, status, payload)"
             " VALUES (%s, 'pending', %s) ON CONFLICT (dag_run_id) DO UPDATE"
             " SET status = 'pending', payload = excluded.payload, message = NULL,"
-            "     failed_field = NULL, started_at = NULL, finished_at = NULL"
+            "     failed_field = NULL, failed_step = NULL, advice = NULL,"
+            "     started_at = NULL, finished_at = NULL,"
+            "     cancel_requested_at ="
+            "         CASE WHEN b.status <> 'cancelled' THEN b.cancel_requested_at END"
             " WHERE b.status <> 'completed'",
             (dag_run_id, json.dumps(payload)),
         )
@@ -75,14 +80,23 @@ def summary(connect: Connect, dag_run_id: str) -> dict[str, object] | None:
 
 
 def describe(
-    connect: Connect, dag_run_id: str, payload: Mapping[str, object], window: Window, strategy: str
+    connect: Connect, dag_run_id: str, payload: Mapping[str, object], window: Window
 ) -> None:
     """Replace the payload as given by the checked one with every default filled in."""
+    strategy = payload["strategy"]
     with connect() as connection:
         connection.execute(
             "UPDATE market.backtests SET payload = %s, window_start = %s, window_end = %s,"
-            " strategy = %s WHERE dag_run_id = %s",
-            (json.dumps(payload), window.start, window.end, strategy, dag_run_id),
+            " strategy = %s, strategy_id = %s, strategy_version = %s WHERE dag_run_id = %s",
+            (
+                json.dumps(payload),
+                window.start,
+                window.end,
+                strategy["name"],
+                strategy.get("id"),
+                strategy.get("version"),
+                dag_run_id,
+            ),
         )
 
 
@@ -95,6 +109,8 @@ def advance(connect: Connect, dag_run_id: str, status: str) -> None:
     with connect() as connection:
         connection.execute(
             "UPDATE market.backtests SET status = %s, message = NULL, failed_field = NULL,"
+            " failed_step = NULL, advice = NULL, cancel_requested_at ="
+            " CASE WHEN status <> 'cancelled' THEN cancel_requested_at END,"
             " finished_at = NULL, started_at = coalesce(started_at, clock_timestamp())"
             " WHERE dag_run_id = %s AND status <> 'completed'",
             (status, dag_run_id),
@@ -106,25 +122,74 @@ def note(connect: Connect, dag_run_id: str, message: str) -> None:
     with connect() as connection:
         connection.execute(
             "UPDATE market.backtests SET message = %s"
-            " WHERE dag_run_id = %s AND status NOT IN ('completed', 'failed')",
+            " WHERE dag_run_id = %s AND status NOT IN ('completed', 'failed', 'cancelled')",
             (message[:2000], dag_run_id),
         )
 
 
-def fail(connect: Connect, dag_run_id: str, message: str, field: str | None = None) -> bool:
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a record ends: what happened, in which step (accept, gather, execute), which field of
+    the payload was wrong, and what to do."""
+
+    message: str
+    step: str | None = None
+    field: str | None = None
+    advice: str | None = None
+
+
+def fail(connect: Connect, dag_run_id: str, failure: Failure) -> bool:
     """End a record as failed; false when it had ended already. The first reason stays, and
     what held the record up last is told with it."""
+    return _end(connect, dag_run_id, "failed", failure)
+
+
+def _end(connect: Connect, dag_run_id: str, status: str, why: Failure) -> bool:
     with connect() as connection:
         return (
             connection.execute(
-                "UPDATE market.backtests SET status = 'failed', failed_field = %s,"
-                " message = %s || coalesce('; last: ' || message, ''),"
+                "UPDATE market.backtests SET status = %s, failed_field = %s, failed_step = %s,"
+                " advice = %s, message = %s || coalesce('; last: ' || message, ''),"
                 " finished_at = clock_timestamp()"
-                " WHERE dag_run_id = %s AND status NOT IN ('completed', 'failed')",
-                (field, message[:2000], dag_run_id),
+                " WHERE dag_run_id = %s AND status NOT IN ('completed', 'failed', 'cancelled')",
+                (status, why.field, why.step, why.advice, why.message[:2000], dag_run_id),
             ).rowcount
             == 1
         )
+
+
+def request_cancel(connect: Connect, backtest_id: int) -> str:
+    """Ask that a backtest stops; returns the status it has now.
+
+    One that has not begun stops before it begins, one that runs within seconds. Raises
+    InvalidRequest when there is none of that id, and when it has ended already.
+    """
+    with connect() as connection:
+        row = connection.execute(
+            "UPDATE market.backtests SET cancel_requested_at ="
+            " coalesce(cancel_requested_at, clock_timestamp())"
+            " WHERE backtest_id = %s RETURNING status",
+            (backtest_id,),
+        ).fetchone()
+        if row is None:
+            raise InvalidRequest("backtest_id", "there is no such backtest", backtest_id)
+        if row[0] in ("completed", "failed", "cancelled"):
+            raise InvalidRequest("backtest_id", f"has ended already: {row[0]}", backtest_id)
+    return row[0]
+
+
+def cancel_requested(connection: psycopg.Connection, dag_run_id: str) -> bool:
+    """Whether somebody asked that the backtest of a DAG run stops."""
+    row = connection.execute(
+        "SELECT cancel_requested_at IS NOT NULL FROM market.backtests WHERE dag_run_id = %s",
+        (dag_run_id,),
+    ).fetchone()
+    return row is not None and row[0]
+
+
+def cancel(connect: Connect, dag_run_id: str, message: str) -> bool:
+    """End a record as cancelled; false when it had ended already."""
+    return _end(connect, dag_run_id, "cancelled", Failure(message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +202,29 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What is stored of a finished run. Times in trades are ms UTC.
+class EquityCurve:
+    """Equity in quote and the fall below its highest value in percent, at the close of each
+    row of the grid of `timeframe` that starts at `first_open_time_ms`."""
 
-    `reads` are ascending in time; the last one is what the record itself names.
+    first_open_time_ms: int
+    timeframe: str
+    equity: Sequence[float]
+    drawdown_pct: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is stored of a finished run. Times in trades are ms UTC; `trades` gives equally long
+    columns by name. The last one of `reads` is what the record itself names.
     """
 
-    trades: Sequence[Mapping[str, object]]
+    trades: Mapping[str, Sequence[object]]
+    equity: EquityCurve
     metrics: Mapping[str, object]
+    bounds: Mapping[str, object]
+    refused: Mapping[str, int]
+    trust: Mapping[str, object]
+    significance: Mapping[str, object]
     versions: Mapping[str, str]
     data_summary: Mapping[str, object]
     data_fingerprint: str
@@ -153,9 +233,9 @@ class Outcome:
 
 
 _TRADE_COLUMNS = (
-    "side", "signal_time", "entry_time", "entry_price", "exit_time", "exit_price", "quantity",
-    "entry_fee", "exit_fee", "pnl", "return_pct", "bars_held", "exit_reason", "ambiguous",
-    "mae_pct", "mfe_pct",
+    "symbol", "side", "signal_time", "entry_time", "entry_price", "exit_time", "exit_price",
+    "quantity", "entry_fee", "exit_fee", "funding", "pnl", "return_pct", "bars_held",
+    "exit_reason", "entry_order", "ambiguous", "mae_pct", "mfe_pct",
 )  # fmt: skip
 
 
@@ -173,16 +253,32 @@ def complete(connect: Connect, dag_run_id: str, outcome: Outcome) -> int:
         backtest_id, status = row
         if status == "completed":
             return backtest_id
-        if status == "failed":
+        if status in ("failed", "cancelled"):
             raise StorageError(f"backtest {backtest_id} was ended while it ran; nothing is stored")
         columns = ", ".join(("backtest_id", "trade_no", *_TRADE_COLUMNS))
         with connection.cursor().copy(f"COPY market.trades ({columns}) FROM STDIN") as copy:
-            for number, trade in enumerate(outcome.trades, start=1):
-                values = [
-                    from_ms(trade[name]) if name.endswith("_time") else trade[name]
+            rows = zip(
+                *(
+                    [from_ms(value) for value in outcome.trades[name]]
+                    if name.endswith("_time")
+                    else outcome.trades[name]
                     for name in _TRADE_COLUMNS
-                ]
+                ),
+                strict=True,
+            )
+            for number, values in enumerate(rows, start=1):
                 copy.write_row((backtest_id, number, *values))
+        curve = outcome.equity
+        connection.execute(
+            "INSERT INTO market.equity_curves VALUES (%s, %s, %s, %s, %s)",
+            (
+                backtest_id,
+                from_ms(curve.first_open_time_ms),
+                curve.timeframe,
+                list(curve.equity),
+                list(curve.drawdown_pct),
+            ),
+        )
         for read in outcome.reads:
             connection.execute(
                 "INSERT INTO market.backtest_reads VALUES (%s, %s, %s, %s, %s)",
@@ -194,7 +290,7 @@ def complete(connect: Connect, dag_run_id: str, outcome: Outcome) -> int:
             (
                 backtest_id,
                 dag_run_id,
-                len(outcome.trades),
+                len(outcome.trades["symbol"]),
                 outcome.metrics["final_equity"],
                 json.dumps(outcome.metrics),
             ),
@@ -202,8 +298,9 @@ def complete(connect: Connect, dag_run_id: str, outcome: Outcome) -> int:
         connection.execute(
             "UPDATE market.backtests SET status = 'completed', message = NULL,"
             " finished_at = clock_timestamp(), versions = %s, data_summary = %s,"
-            " data_fingerprint = %s, data_revision = %s, series_id = %s,"
-            " result_hash = %s WHERE backtest_id = %s",
+            " data_fingerprint = %s, data_revision = %s, series_id = %s, result_hash = %s,"
+            " bounds = %s, refused = %s, trust = %s, significance = %s"
+            " WHERE backtest_id = %s",
             (
                 json.dumps(outcome.versions),
                 json.dumps(outcome.data_summary),
@@ -211,10 +308,99 @@ def complete(connect: Connect, dag_run_id: str, outcome: Outcome) -> int:
                 outcome.reads[-1].revision,
                 outcome.reads[-1].series_id,
                 outcome.result_hash,
+                json.dumps(outcome.bounds),
+                json.dumps(outcome.refused),
+                json.dumps(outcome.trust),
+                json.dumps(outcome.significance),
                 backtest_id,
             ),
         )
     return backtest_id
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A completed backtest as it lies in the tables; trades by column, times ms UTC."""
+
+    backtest_id: int
+    dag_run_id: str
+    payload: dict
+    versions: dict
+    result_hash: str
+    data_fingerprint: str
+    data_summary: dict
+    metrics: dict
+    bounds: dict | None
+    refused: dict | None
+    trust: dict | None
+    significance: dict | None
+    trades: dict[str, list]
+    equity: EquityCurve | None
+    reads: list[Read]
+
+
+def stored_result(connect: Connect, backtest_id: int) -> StoredResult:
+    """All of a completed backtest, of one moment.
+
+    Raises InvalidRequest when there is none of that id, or when it has not completed.
+    """
+    with connect() as connection, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        row = connection.execute(
+            "SELECT b.dag_run_id, b.status, b.payload, b.versions, b.result_hash,"
+            " b.data_fingerprint, b.data_summary, p.metrics, b.bounds, b.refused, b.trust,"
+            " b.significance FROM market.backtests b"
+            " LEFT JOIN market.performance_summaries p USING (backtest_id)"
+            " WHERE b.backtest_id = %s",
+            (backtest_id,),
+        ).fetchone()
+        if row is None:
+            raise InvalidRequest("backtest_id", "there is no such backtest", backtest_id)
+        if row[1] != "completed":
+            raise InvalidRequest(
+                "backtest_id", f"has not completed: its status is {row[1]}", backtest_id
+            )
+        trades = connection.execute(
+            f"SELECT {', '.join(_TRADE_COLUMNS)} FROM market.trades"
+            " WHERE backtest_id = %s ORDER BY trade_no",
+            (backtest_id,),
+        ).fetchall()
+        curve = connection.execute(
+            "SELECT first_open_time, timeframe, equity, drawdown_pct FROM market.equity_curves"
+            " WHERE backtest_id = %s",
+            (backtest_id,),
+        ).fetchone()
+        reads = connection.execute(
+            "SELECT series_id, window_start, window_end, revision FROM market.backtest_reads"
+            " WHERE backtest_id = %s ORDER BY series_id, window_start",
+            (backtest_id,),
+        ).fetchall()
+    columns = list(zip(*trades, strict=True)) or [()] * len(_TRADE_COLUMNS)
+    return StoredResult(
+        backtest_id,
+        row[0],
+        *row[2:],
+        trades={
+            name: [to_ms(value) for value in column] if name.endswith("_time") else list(column)
+            for name, column in zip(_TRADE_COLUMNS, columns, strict=True)
+        },
+        equity=None if curve is None else EquityCurve(to_ms(curve[0]), *curve[1:]),
+        reads=[
+            Read(series_id, Window.of(start, end), revision)
+            for series_id, start, end, revision in reads
+        ],
+    )
+
+
+def newest(connect: Connect, count: int) -> list[int]:
+    """The ids of the `count` backtests that completed last, newest first."""
+    with connect() as connection:
+        rows = connection.execute(
+            "SELECT backtest_id FROM market.backtests WHERE status = 'completed'"
+            " ORDER BY finished_at DESC, backtest_id DESC LIMIT %s",
+            (count,),
+        ).fetchall()
+    return [row[0] for row in rows]
 
 
 def reconcile(connect: Connect, state_of: Callable[[str], str | None]) -> list[str]:
@@ -227,14 +413,21 @@ def reconcile(connect: Connect, state_of: Callable[[str], str | None]) -> list[s
             row[0]
             for row in connection.execute(
                 "SELECT dag_run_id FROM market.backtests"
-                " WHERE status NOT IN ('completed', 'failed') ORDER BY created_at"
+                " WHERE status NOT IN ('completed', 'failed', 'cancelled') ORDER BY created_at"
             ).fetchall()
         ]
     ended = []
     for dag_run_id in open_runs:
         state = state_of(dag_run_id)
-        if state in (None, "failed", "success"):
+        if state == "failed":
+            # A run that fails by itself ends its record; somebody has ended this one.
+            done = cancel(connect, dag_run_id, "cancelled: its DAG run was ended from Airflow")
+        elif state in (None, "success"):
             was = "is gone" if state is None else f"ended as {state}"
-            if fail(connect, dag_run_id, f"the DAG run {was} before the backtest was finished"):
-                ended.append(dag_run_id)
+            words = f"the DAG run {was} before the backtest was finished"
+            done = fail(connect, dag_run_id, Failure(words))
+        else:
+            continue
+        if done:
+            ended.append(dag_run_id)
     return ended

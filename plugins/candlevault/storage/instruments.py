@@ -55,6 +55,18 @@ def record(
     return row[0]
 
 
+def find(
+    connection: psycopg.Connection, venue: str, market: str, symbol: str, lifetime: int
+) -> int | None:
+    """The id of an instrument's row; None while it has none."""
+    row = connection.execute(
+        "SELECT instrument_id FROM market.instruments"
+        " WHERE (venue, market, symbol, lifetime) = (%s, %s, %s, %s)",
+        (venue, market, symbol, lifetime),
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def _link(
     connection: psycopg.Connection, venue: str, market: str, symbol: str, lifetime: Lifetime
 ) -> None:

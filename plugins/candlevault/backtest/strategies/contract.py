@@ -9,34 +9,40 @@ import numpy as np
 
 from candlevault.backtest.frame import Bars
 from candlevault.backtest.schema import conform
+from candlevault.backtest.signals import Signals
 from candlevault.errors import InvalidRequest
 
-Params = Mapping[str, int | float]
-
-ENTER, EXIT, NOTHING = 1, -1, 0
+Params = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One setting of a strategy: `kind` is `integer` or `number`; both limits are inclusive."""
+    """One setting of a strategy.
+
+    `kind` is `integer`, `number` (both limits inclusive), `boolean`, or `choice` among the
+    strings `options`.
+    """
 
     name: str
     kind: str
-    default: int | float
-    minimum: int | float
-    maximum: int | float
-    description: str
+    default: int | float | bool | str
+    minimum: int | float | None = None
+    maximum: int | float | None = None
+    description: str = ""
+    options: tuple[str, ...] = ()
 
     @property
     def schema(self) -> dict:
         """The JSON schema of the value."""
+        limits = {"minimum": self.minimum, "maximum": self.maximum}
+        kind = {"choice": "string"}.get(self.kind, self.kind)
         return {
-            "type": self.kind,
+            "type": kind,
             "title": self.name,
             "description": self.description,
             "default": self.default,
-            "minimum": self.minimum,
-            "maximum": self.maximum,
+            **{word: limit for word, limit in limits.items() if limit is not None},
+            **({"enum": list(self.options)} if self.kind == "choice" else {}),
             "examples": [self.default],
         }
 
@@ -54,10 +60,15 @@ class Strategy:
     """A named, versioned rule that turns closed candles into wishes.
 
     `lines(bars, params)` gives the indicator arrays by name, as long as the bars.
-    `signals(bars, params)` gives an int8 array as long as the bars: ENTER (+1) wishes to be
-    long, EXIT (-1) wishes to be flat, NOTHING (0) leaves things as they are. Element i may
-    depend on bars 0..i only; the engine fills it at the open of a later bar.
-    `version` changes whenever the same bars and params could give other signals.
+    `signals(bars, params)` gives the Signals of the bars. Element i may depend on bars 0..i
+    only; the engine fills it at the open of a later bar at the earliest.
+    `version` changes whenever the same bars and params could give other signals; `source`
+    tells the hash of the code of a strategy of the user's. `sets_levels`: whether its signals
+    may carry stops of their own.
+
+    A strategy whose settings are no plain list declares `params` (their JSON schema) and
+    `parse`, which gets what `conform` made of them and the field's name and returns them
+    checked, JSON-able and with defaults; it raises InvalidRequest naming the place.
     """
 
     name: str
@@ -65,13 +76,19 @@ class Strategy:
     title: str
     description: str
     parameters: tuple[Parameter, ...]
-    signals: Callable[[Bars, Params], np.ndarray]
+    signals: Callable[[Bars, Params], Signals]
     lines: Callable[[Bars, Params], dict[str, np.ndarray]]
     rules: tuple[Ascending, ...] = ()
+    params: Mapping[str, object] | None = None
+    parse: Callable[[dict, str], dict] | None = None
+    source: str | None = None
+    sets_levels: bool = False
 
     @property
     def params_schema(self) -> dict:
         """The JSON schema of `strategy.params`. Rules between settings are not in it."""
+        if self.params is not None:
+            return dict(self.params)
         return {
             "type": "object",
             "title": f"Parameters of {self.name}",
@@ -88,6 +105,8 @@ class Strategy:
         out of range and broken rules between settings.
         """
         params = conform(given, self.params_schema, field)
+        if self.parse is not None:
+            return self.parse(params, field)
         for rule in self.rules:
             if params[rule.smaller] >= params[rule.larger]:
                 # Name a setting that the caller wrote, not a default.

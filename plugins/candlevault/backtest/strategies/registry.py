@@ -1,4 +1,4 @@
-"""Finds the strategies: every module of this package that binds STRATEGY."""
+"""Finds the strategies: modules of this package, and files in the folder of the user."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from types import ModuleType
 from candlevault.backtest import strategies as package
 from candlevault.backtest.schema import nearest
 from candlevault.backtest.strategies.contract import Strategy
+from candlevault.backtest.user_strategies import catalog
 from candlevault.errors import ConfigurationError, InvalidRequest
 
 _NOT_STRATEGIES = ("contract", "registry")
@@ -31,7 +32,9 @@ def collect(modules: Iterable[ModuleType]) -> dict[str, Strategy]:
         if strategy.name != short:
             raise ConfigurationError(f"strategy {strategy.name} lives in a module named {short}")
         try:
-            strategy.parse_params({})
+            # A strategy that must be told something has no defaults to check.
+            if not strategy.params_schema.get("required"):
+                strategy.parse_params({})
         except InvalidRequest as error:
             raise ConfigurationError(f"defaults of strategy {short} are wrong: {error}") from error
         found[strategy.name] = strategy
@@ -39,8 +42,8 @@ def collect(modules: Iterable[ModuleType]) -> dict[str, Strategy]:
 
 
 @cache
-def known() -> dict[str, Strategy]:
-    """Every strategy by its name, ascending. Found once per process; do not change it."""
+def builtin() -> dict[str, Strategy]:
+    """The strategies of this package by name, ascending. Found once; do not change it."""
     return collect(
         importlib.import_module(f"{package.__name__}.{info.name}")
         for info in pkgutil.iter_modules(package.__path__)
@@ -48,11 +51,32 @@ def known() -> dict[str, Strategy]:
     )
 
 
+def known() -> dict[str, Strategy]:
+    """Every strategy by its name, ascending: the built-in ones and those of the user's folder.
+
+    The folder is looked at each time. A file that is no strategy is left out: see `broken`.
+    """
+    return dict(sorted({**catalog.known(builtin()), **builtin()}.items()))
+
+
+def broken() -> dict[str, str]:
+    """Why files of the user's folder are no strategies, by the name they would have had."""
+    return catalog.broken(builtin())
+
+
 def get(name: str, field: str = "strategy.name") -> Strategy:
-    """The strategy called `name`; InvalidRequest lists the known names and the nearest."""
+    """The strategy called `name`.
+
+    Raises InvalidRequest: for the file of the user's that is broken, why; for a name that
+    nothing has, the known names and the nearest.
+    """
+    if isinstance(name, str):
+        found = builtin().get(name) or catalog.find(name)
+        if isinstance(found, Strategy):
+            return found
+        if found is not None:
+            raise InvalidRequest(field, found, name)
     strategies = known()
-    if isinstance(name, str) and name in strategies:
-        return strategies[name]
     near = nearest(name, strategies)
     hint = f"; did you mean {near}?" if near else ""
     raise InvalidRequest(field, f"must be one of {', '.join(strategies)}{hint}", name)

@@ -1,7 +1,7 @@
 """Mean reversion with Wilder's relative strength index of the close.
 
-Wishes to be long on every bar whose RSI lies below `lower` and to be flat on every bar
-whose RSI lies above `upper`; a value on the limit does nothing. These are levels, not
+Wishes to be long on every bar whose RSI lies below `lower` and short on every bar whose RSI
+lies above `upper`; a value on the limit does nothing. These are levels, not
 crosses: after a stop closed the position, the next bar below `lower` enters again.
 """
 
@@ -11,9 +11,8 @@ import numpy as np
 
 from candlevault.backtest.frame import Bars
 from candlevault.backtest.indicators import rsi
+from candlevault.backtest.signals import Signals
 from candlevault.backtest.strategies.contract import (
-    ENTER,
-    EXIT,
     Ascending,
     Parameter,
     Params,
@@ -26,18 +25,16 @@ def lines(bars: Bars, params: Params) -> dict[str, np.ndarray]:
     return {"rsi": rsi(bars.close, params["period"])}
 
 
-def signals(bars: Bars, params: Params) -> np.ndarray:
-    """ENTER where the RSI is below `lower`, EXIT where it is above `upper`; int8."""
+def signals(bars: Bars, params: Params) -> Signals:
+    """Long wishes where the RSI is below `lower`, short ones where it is above `upper`."""
     index = lines(bars, params)["rsi"]
-    out = np.zeros(len(index), dtype=np.int8)
-    out[index < params["lower"]] = ENTER
-    out[index > params["upper"]] = EXIT
-    return out
+    low, high = index < params["lower"], index > params["upper"]
+    return Signals(enter_long=low, exit_long=high, enter_short=high, exit_short=low)
 
 
 STRATEGY = Strategy(
     name="rsi_reversion",
-    version="1",
+    version="2",
     title="Oversold to overbought",
     description="Buys when the relative strength index is low, sells when it is high.",
     parameters=(

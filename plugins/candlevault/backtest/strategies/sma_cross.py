@@ -1,6 +1,6 @@
 """Trend following with two simple moving averages of the close.
 
-Enters when the fast average crosses above the slow one, exits when it crosses below. A
+Goes long when the fast average crosses above the slow one, short when it crosses below. A
 cross at bar i compares bars i-1 and i; averages within 1e-12 of each other (relative)
 count as equal; nothing crosses before both averages are defined on both bars.
 """
@@ -11,9 +11,8 @@ import numpy as np
 
 from candlevault.backtest.frame import Bars
 from candlevault.backtest.indicators import crosses_above, crosses_below, sma
+from candlevault.backtest.signals import Signals
 from candlevault.backtest.strategies.contract import (
-    ENTER,
-    EXIT,
     Ascending,
     Parameter,
     Params,
@@ -29,20 +28,19 @@ def lines(bars: Bars, params: Params) -> dict[str, np.ndarray]:
     }
 
 
-def signals(bars: Bars, params: Params) -> np.ndarray:
-    """ENTER where the fast average crosses above the slow one, EXIT where below; int8."""
+def signals(bars: Bars, params: Params) -> Signals:
+    """Long from where the fast average crosses above the slow one, short from where below."""
     fast, slow = lines(bars, params).values()
-    out = np.zeros(len(bars.close), dtype=np.int8)
-    out[crosses_above(fast, slow)] = ENTER
-    out[crosses_below(fast, slow)] = EXIT
-    return out
+    above, below = crosses_above(fast, slow), crosses_below(fast, slow)
+    return Signals(enter_long=above, exit_long=below, enter_short=below, exit_short=above)
 
 
 STRATEGY = Strategy(
     name="sma_cross",
-    version="1",
+    version="2",
     title="Crossing averages",
-    description="Long while the fast simple moving average of the close is above the slow one.",
+    description="Long while the fast simple moving average of the close is above the slow one, "
+    "short while below.",
     parameters=(
         Parameter("fast", "integer", 20, 1, 9_999, "Bars in the fast average."),
         Parameter("slow", "integer", 50, 2, 10_000, "Bars in the slow average."),

@@ -1,0 +1,10 @@
+"""Asks a running backtest to stop; it ends as `cancelled` within seconds.
+
+What it was writing is rolled back. Ending the DAG run itself in Airflow (mark as failed) does
+the same; the record then follows when its task is taken down, or with the next reconciling.
+"""
+
+# Airflow only reads files in which it finds its own name.
+from candlevault.orchestration.backtest_dag import build_cancel
+
+dag = build_cancel(__doc__)

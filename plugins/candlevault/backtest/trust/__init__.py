@@ -1,0 +1,1 @@
+"""What a result rests on: the data it touched, and whether it repeats and holds."""

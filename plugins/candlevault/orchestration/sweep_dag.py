@@ -1,0 +1,90 @@
+"""The sweep DAG: check the payload, bring the candles, run the points in batches, conclude."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Asset, Param, task
+
+from candlevault.backtest.search import REQUIRED, properties
+from candlevault.orchestration import house
+
+RESULTS = Asset(name="sweep results", uri="candlevault://sweeps", group="backtests")
+
+_SHOWN = ("type", "enum", "title", "description", "examples")
+
+
+def form() -> dict[str, Param]:
+    """The fields of the trigger form, from the payload's JSON schema.
+
+    A required field has no default, so that Airflow refuses a run without it. What lies inside
+    the fields is left to the first task: its message names the nearest known key and stays in
+    the failed record.
+    """
+    fields = {}
+    for name, schema in properties().items():
+        shown = {word: schema[word] for word in _SHOWN if word in schema}
+        if name in REQUIRED:
+            fields[name] = Param(**shown)
+        else:
+            fields[name] = Param(schema["default"], **shown)
+    return fields
+
+
+def build_sweep(doc: str) -> DAG:
+    """One DAG run is one sweep; its batches are mapped tasks that all workers share."""
+    with house.dag(
+        "sweep",
+        doc,
+        tags=["backtest"],
+        params=form(),
+        max_active_runs=2,
+        task_args={
+            "retries": 2,
+            "retry_delay": timedelta(seconds=5),
+            "max_retry_delay": timedelta(seconds=60),
+        },
+        on_failure_callback=_end_record,
+    ) as dag:
+
+        @task
+        def accept() -> dict:
+            from candlevault.orchestration import sweep_tasks
+
+            return sweep_tasks.accept()
+
+        @task
+        def gather() -> dict:
+            from candlevault.orchestration import sweep_tasks
+
+            return sweep_tasks.gather()
+
+        @task
+        def plan() -> list[dict]:
+            from candlevault.orchestration import sweep_tasks
+
+            return sweep_tasks.plan()
+
+        @task
+        def run_batch(batch: dict) -> int:
+            from candlevault.orchestration import sweep_tasks
+
+            return sweep_tasks.run_batch(batch)
+
+        @task(outlets=[RESULTS])
+        def conclude() -> dict:
+            from candlevault.orchestration import sweep_tasks
+
+            return sweep_tasks.conclude()
+
+        planned = plan()
+        accept() >> gather() >> planned
+        run_batch.expand(batch=planned) >> conclude()
+    return dag
+
+
+def _end_record(context) -> None:
+    """End the record of a run that failed without having ended it (a killed process)."""
+    from candlevault.orchestration import sweep_tasks
+
+    sweep_tasks.end_failed_run(context["run_id"])

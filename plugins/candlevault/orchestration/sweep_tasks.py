@@ -1,0 +1,122 @@
+"""What the tasks of the sweep DAG do. All of them find the record by the DAG run's id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from airflow.sdk import get_current_context
+
+from candlevault import config
+from candlevault.backtest.search import concluding, jobs
+from candlevault.ingest import funding, syncs
+from candlevault.ingest.load import SETTLING_MS
+from candlevault.orchestration import cancelling, runtime
+from candlevault.orchestration.sweep_dag import RESULTS
+from candlevault.providers.registry import venue_of
+from candlevault.series import Series
+from candlevault.storage import sweeps
+from candlevault.storage.backtests import Failure
+from candlevault.storage.database import Connect, connector_from_environment
+from candlevault.windows import Window
+
+DAG_ID = "sweep"
+
+
+def accept() -> dict[str, object]:
+    """Task: open the record, check the payload; returns how many points there are."""
+    context = get_current_context()
+    # Params are what Airflow validated; keys it was not told of are only in the conf.
+    conf = {**context["params"], **(context["dag_run"].conf or {})}
+    with runtime.task_errors():
+        request = jobs.accept(
+            runtime.connect_by_hook(),
+            venue_of,
+            context["run_id"],
+            conf,
+            default_venue=config.setting("CANDLEVAULT_VENUE"),
+            settling_ms=SETTLING_MS,
+        )
+    left_out = request.combinations.left_out
+    runtime.say(f"{len(request)} points; {left_out} combinations break a rule and are left out")
+    return {"points": len(request), "left_out": left_out}
+
+
+def gather() -> dict[str, object]:
+    """Task: bring what is missing of the window; returns how many candles there are."""
+    run_id = runtime.current_run_id()
+    connect = runtime.connect_by_hook()
+    with _task(connect, run_id):
+        series = jobs.opened(connect, run_id)[1].backtest.series
+        market = runtime.market(series.venue, series.market)
+
+        def fetch(wanted: Series, window: Window) -> object:
+            runtime.say(f"{wanted}: candles of {window} are missing; loading them first")
+            return syncs.load(market, wanted, window, purpose="backtest")
+
+        def fetch_funding(wanted: Series, window: Window) -> object:
+            runtime.say(f"{wanted}: funding of {window} is missing; loading it first")
+            return funding.load(market, wanted, window)
+
+        account = jobs.gather(connect, run_id, fetch, fetch_funding)
+    return {"stored": account.stored, "absent": account.absent}
+
+
+def plan() -> list[dict[str, int]]:
+    """Task: fix what all batches read; returns their numbers and ranges of points."""
+    run_id = runtime.current_run_id()
+    connect = runtime.connect_by_hook()
+    with _task(connect, run_id):
+        return [asdict(batch) for batch in jobs.plan(connect, run_id)]
+
+
+def run_batch(batch: Mapping[str, int]) -> int:
+    """Task: run and store the points of one batch; returns how many."""
+    run_id = runtime.current_run_id()
+    connect = runtime.connect_by_hook()
+    with _task(connect, run_id):
+        return jobs.run_batch(connect, run_id, batch["number"], say=runtime.say)
+
+
+def conclude() -> dict[str, object]:
+    """Task: rank the points and complete the record; returns the headline figures."""
+    run_id = runtime.current_run_id()
+    connect = runtime.connect_by_hook()
+    with _task(connect, run_id):
+        figures = concluding.conclude(connect, run_id, say=runtime.say)
+    events = get_current_context().get("outlet_events")
+    if events is not None:
+        events[RESULTS].extra = {"event": "sweep.completed", "dag_run_id": run_id, **figures}
+    return figures
+
+
+def reconcile() -> list[str]:
+    """Task: end the records of runs that are over; returns the ids of those runs."""
+    with runtime.task_errors():
+        return sweeps.reconcile(runtime.connect_by_hook(), runtime.run_state_of(DAG_ID))
+
+
+def end_failed_run(run_id: str) -> None:
+    """Outside a task: end the record of a failed run, if nothing ended it before."""
+    sweeps.fail(
+        connector_from_environment(),
+        run_id,
+        Failure("the DAG run failed before the sweep was finished (see its task logs)"),
+    )
+
+
+@contextmanager
+def _task(connect: Connect, run_id: str) -> Iterator[None]:
+    """Stops within seconds when the sweep is cancelled; permanent errors fail without retry."""
+    state_of = runtime.run_state_of(DAG_ID)
+    with (
+        runtime.task_errors(),
+        cancelling.cancellable(
+            connect,
+            lambda connection: sweeps.cancel_requested(connection, run_id),
+            lambda message: sweeps.cancel(connect, run_id, message),
+            lambda: state_of(run_id),
+        ),
+    ):
+        yield
