@@ -53,7 +53,10 @@ def plan(name: str, strategy: str, layout: str, **more) -> dict:
 
 EQUAL = [
     *(plan(f"equal {name}", name, "open_first") for name in LEVELS),
-    *(plan(f"gaps {name}", name, "open_first", market="gaps") for name in ("sma_stops", "rsi_stops")),
+    *(
+        plan(f"gaps {name}", name, "open_first", market="gaps")
+        for name in ("sma_stops", "rsi_stops")
+    ),
 ]
 PLANS = {
     "backtesting": [
@@ -261,9 +264,7 @@ def high_first(open_: float, high: float, low: float, cut_off: bool) -> bool:
 def choices(market: Market, strategy: str, cut_off: bool = True) -> list[int]:
     """The ambiguous moments of a run as nautilus_trader's adaptive order answers them."""
     grid, rows = market.frame, traded(market, strategy).questions["row"].tolist()
-    return [
-        int(high_first(grid.open[row], grid.high[row], grid.low[row], cut_off)) for row in rows
-    ]
+    return [int(high_first(grid.open[row], grid.high[row], grid.low[row], cut_off)) for row in rows]
 
 
 def mode(tool: str, strategy: str) -> int:
@@ -482,9 +483,7 @@ def test_vectorbt_looks_for_levels_after_the_candle_of_the_entry(market, asked):
     mine, theirs, found = explained(
         market, asked, "vectorbt", "whole sma_stops", "sma_stops", rules
     )
-    passed = differing(
-        theirs, rules_of_thumb(market, "sma_stops", replace(rules, open_first=True))
-    )
+    passed = differing(theirs, rules_of_thumb(market, "sma_stops", replace(rules, open_first=True)))
     unwatched = [i for i in found if mine.trades[i][0] == mine.trades[i][1] and i not in passed]
     overtaken = [i for i in found if i not in unwatched + passed]
     assert all(mine.reasons[i] == "signal" for i in overtaken)
@@ -542,7 +541,8 @@ def test_nautilus_goes_through_one_extreme_first(market, asked, case, run, both,
 
 
 @pytest.mark.parametrize(
-    ("case", "strategy", "count"), [("N4", "sma", 484), ("N5", "rsi", 139), ("N6", "sma_stops", 343)]
+    ("case", "strategy", "count"),
+    [("N4", "sma", 484), ("N5", "rsi", 139), ("N6", "sma_stops", 343)],
 )
 def test_nautilus_fills_at_the_close_of_the_signal(market, asked, case, strategy, count):
     rules = Conventions(fill="close", both="target")

@@ -106,7 +106,8 @@ def crossing(frame) -> Signals:
     average[49:] = (sums[50:] - sums[:-50]) / 50
     above = np.where(np.isinf(average), False, close > average)
     change = np.diff(above.astype(np.int8), prepend=0)
-    return Signals(enter_long=change == 1, enter_short=change == -1)
+    up, down = change == 1, change == -1
+    return Signals(enter_long=up, exit_long=down, enter_short=down, exit_short=up)
 
 
 LEVELS = RiskRules(stop_loss_pct=3.0, take_profit_pct=6.0, trailing_stop_pct=4.0)

@@ -18,7 +18,7 @@ QUIET = settings(
     database=None,
     deadline=None,
     derandomize=True,
-    max_examples=400,
+    max_examples=80,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
@@ -187,13 +187,12 @@ def test_the_future_never_changes_the_past_of_larger_cases(batch):
             check_past(case, max(1, rows))
 
 
-@QUIET
-@given(cases())
-def test_the_same_input_gives_the_same_bytes(case):
-    one, other = case.simulated(), case.simulated()
-    assert one.log.records.tolist() == other.log.records.tolist()
-    for name in ("equity", "cash", "held", "quantity", "questions"):
-        assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
+def test_the_same_input_gives_the_same_bytes():
+    for case in of(0):
+        one, other = case.simulated(), case.simulated()
+        assert one.log.records.tolist() == other.log.records.tolist()
+        for name in ("equity", "cash", "held", "quantity", "questions"):
+            assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
 
 
 def unentangled(case: Case) -> Case:

@@ -96,7 +96,9 @@ def test_long_keys_are_cut_in_the_error():
 
 def test_a_name_is_suggested_only_where_one_is_near():
     assert nearest("CrossesAbove", ["crosses_above", "above"]) == "crosses_above"
-    assert nearest("x" * 1_000_000, ["xxx"]) is None
+    # comparing takes time that grows with the name
+    assert nearest("x" * 80, ["x" * 80]) == "x" * 80
+    assert nearest("x" * 81, ["x" * 81]) is None
     assert suggestion("abov", ["above"]) == "; did you mean above?"
     assert suggestion("moon", ["above"]) == ""
 

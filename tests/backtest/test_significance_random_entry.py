@@ -176,11 +176,36 @@ def test_lots_and_parts_of_one_position_are_one_position(frame_of):
     assert returns.tolist() == pytest.approx([0.2])
 
 
+def test_a_later_lot_that_ends_earlier_does_not_end_the_position(frame_of):
+    # lots at 100 (to the end), 90 (beyond its target at the open of row 3) and 95
+    on, done, _ = run(
+        [frame_of([100, 100, 90, 95, 95, 95, 95])],
+        [[1, 1, 0, 0, 1, 0, 0]],
+        risk=RiskRules(max_entries=2, take_profit_pct=5, sizing=Sizing(value=0.2)),
+    )
+    assert [trade.bars_held for trade in done.trades] == [1, 6, 2]
+    sides, lengths, _ = positions(on, done.log.records, 0)
+    assert (sides.tolist(), lengths.tolist()) == ([1], [6])
+
+
 def test_turning_around_at_one_open_is_two_positions(frame_of):
     on, done, _ = run([frame_of([100, 100, 110, 110, 99])], [[1, -1, 0, 9, 0]])
     sides, lengths, returns = positions(on, done.log.records, 0)
     assert (sides.tolist(), lengths.tolist()) == ([1, -1], [1, 2])
     assert returns.tolist() == pytest.approx([0.1, 0.1])
+
+
+def test_stopped_out_and_in_again_at_one_open_is_two_positions(frame_of):
+    # A second lot waits when the gap in row 2 stops the first one out.
+    on, done, _ = run(
+        [frame_of([100, 100, 80, 80, 80])],
+        [[1, 1, 0, 9, 0]],
+        risk=RiskRules(max_entries=2, stop_loss_pct=5, sizing=Sizing(value=0.4)),
+    )
+    assert [trade.exit_reason for trade in done.trades] == ["stop_loss", "signal"]
+    sides, lengths, returns = positions(on, done.log.records, 0)
+    assert (sides.tolist(), lengths.tolist()) == ([1, 1], [1, 2])
+    assert returns.tolist() == pytest.approx([-0.2, 0.0])
 
 
 def test_a_position_left_at_the_open_that_entered_takes_no_time(frame_of):

@@ -20,7 +20,10 @@ NEAR = Decimal("1e-12")
 HAIR = Decimal("1e-25")
 """Forty digits leave this much of a price or an amount to rounding."""
 DUST = Decimal("1e-12")
-"""So small a part of the equity buys nothing, and so small a return is neither won nor lost."""
+"""So small a part of the equity buys nothing, of the capital is nothing left, and so small a
+return is neither won nor lost."""
+CLOSE_BY = Decimal("1e-9")
+"""The price of ruin is known so well only: a stop so near to it goes before."""
 PESSIMISTIC, OPTIMISTIC, RESOLVED = 0, 1, 2
 OPEN, CLOSE_ONLY = "open", "close only"
 """How a lot came in: at an open, or inside the bar where only its close was met for sure; else
@@ -162,6 +165,7 @@ class Reference:
         self.spread = exact(settings.half_spread)
         self.cash = exact(settings.initial_capital)
         self.peak = self.day_start = self.cash
+        self.ruin = self.cash * DUST
         self.halted_day, self.halted = None, False
         self.returns: list[Decimal] = []
         self.out = Outcome()
@@ -484,7 +488,7 @@ class Reference:
         room = exact(self.risk.max_exposure) * equity - gross
         wanted = self.wanted(equity, price, fee, nearest, order) * order.weight
         lot.quantity = min(wanted, room / (price * (1 + fee)))
-        if lot.quantity <= 0 or lot.quantity * price <= DUST * equity:
+        if lot.quantity <= 0 or lot.quantity * price <= max(self.ruin, DUST * equity):
             self.out.refused["no_buying_power"] += 1
             return
         lot.fee = price * lot.quantity * fee
@@ -578,7 +582,7 @@ class Reference:
         at_worst = self.cash + sum(
             (book.units * self.on_the_way(book, Decimal(1)) for book in self.books), Decimal(0)
         )
-        if at_worst > 0:
+        if at_worst > self.ruin:
             return
         way = self.way_to_ruin()
         if way is None:
@@ -591,7 +595,7 @@ class Reference:
             price = self.on_the_way(book, way)
             for lot in list(book.lots):
                 stop, reason = lot.stop_now()
-                if reaches(price, stop, -lot.side):
+                if stop is not None and (price - stop) * lot.side <= CLOSE_BY * abs(stop):
                     at, at_open = self.stopped_at(book, lot)
                     self.close_at_market(book, lot, at, reason, at_open=at_open)
                 else:
@@ -631,14 +635,14 @@ class Reference:
 
     def way_to_ruin(self) -> Decimal | None:
         """The first part of the way at which nothing is left, by halving; None: never."""
-        if self.worth_on_the_way(Decimal(0)) <= 0:
+        if self.worth_on_the_way(Decimal(0)) <= self.ruin:
             return Decimal(0)
         alive, ruined = Decimal(0), Decimal(1)
-        if self.worth_on_the_way(ruined) > 0:
+        if self.worth_on_the_way(ruined) > self.ruin:
             return None
         for _ in range(130):
             half = (alive + ruined) / 2
-            if self.worth_on_the_way(half) > 0:
+            if self.worth_on_the_way(half) > self.ruin:
                 alive = half
             else:
                 ruined = half

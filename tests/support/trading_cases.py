@@ -177,6 +177,9 @@ def _joined(candles: list[Candle] | None) -> Candle | None:
 
 def _settings(draw: Random, tick: float) -> Settings:
     percent = (None, None, 1, 3, 5, 7, 10, 20, 50)
+    reckless = draw.random() < 0.2
+    if reckless:
+        percent = (None, None, None, 10, 20, 50)
     sizing = draw.choice(
         (
             Sizing("equity_fraction", 1.0),
@@ -190,20 +193,20 @@ def _settings(draw: Random, tick: float) -> Settings:
         )
     )  # fmt: skip
     rules = RiskRules(
-        sizing=sizing,
+        sizing=Sizing("fixed_amount", 20_000.0) if reckless else sizing,
         stop_loss_pct=draw.choice(percent),
         take_profit_pct=draw.choice(percent),
         trailing_stop_pct=draw.choice(percent),
-        max_exposure=draw.choice((0.5, 1.0, 1.0, 3.0)),
+        max_exposure=draw.choice((2.0, 5.0, 9.0) if reckless else (0.5, 1.0, 1.0, 3.0)),
         max_open_positions=draw.choice((None, None, 1, 2)),
         max_entries=draw.choice((1, 1, 2, 3)),
         daily_loss_pct=draw.choice((None, None, None, 2, 10)),
-        max_drawdown_pct=draw.choice((None, None, None, 20)),
+        max_drawdown_pct=draw.choice((None, None, None, 5, 20)),
     )
     order = draw.choice(("market", "market", "limit", "stop", "stop_limit"))
     return Settings(
         initial_capital=1000.0,
-        fee_rate=draw.choice((0.0, 0.001, 0.1)),
+        fee_rate=draw.choice((0.0, 0.0, 0.001, 0.001, 0.1)),
         maker_fee_rate=draw.choice((None, 0.0, 0.0005)),
         slippage_bps=draw.choice((0.0, 0.0, 5.0, 300.0)),
         half_spread=draw.choice((0.0, 0.0, 0.5)) * tick,
@@ -221,7 +224,7 @@ def _settings(draw: Random, tick: float) -> Settings:
 def _signals(draw: Random, frame: BacktestFrame, settings: Settings, tick: float) -> Signals:
     close = frame.bars().close
     count = len(close)
-    busy = draw.choice((0.1, 0.3, 0.6))
+    busy = draw.choice((0.2, 0.5, 0.8))
     entries = [draw.choice((1, -1)) if draw.random() < busy else 0 for _ in range(count)]
     leaving = draw.choice((0.0, 0.1, 0.3))
 

@@ -52,9 +52,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _tear_sheet(chosen: argparse.Namespace) -> int:
     from candlevault.backtest import tear_sheet
+    from candlevault.backtest.trust import verification
 
-    stored = backtests.stored_result(connector_from_environment(), chosen.backtest_id)
-    page = tear_sheet.render(tear_sheet.of_stored(stored))
+    connect = connector_from_environment()
+    stored = backtests.stored_result(connect, chosen.backtest_id)
+    held = verification.buy_and_hold(connect, stored)
+    page = tear_sheet.render(tear_sheet.of_stored(stored, buy_and_hold=held))
     if chosen.out is None:
         print(page)
     else:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import numpy as np
-
 from candlevault.backtest import lookahead
 from candlevault.backtest import result as results
+from candlevault.backtest.metrics import drawdowns
 from candlevault.backtest.payload import BacktestRequest
 from candlevault.backtest.preparation import Prepared
 from candlevault.backtest.result import BacktestResult
@@ -77,10 +76,9 @@ def _named(result: BacktestResult) -> dict[str, list]:
 
 def _curve(request: BacktestRequest, result: BacktestResult) -> EquityCurve:
     equity = result.equity
-    peaks = np.maximum.accumulate(equity)
     return EquityCurve(
         first_open_time_ms=int(result.open_time[0]),
         timeframe=request.series.timeframe.code,
         equity=equity.tolist(),
-        drawdown_pct=((peaks - equity) / peaks * 100.0).tolist(),
+        drawdown_pct=drawdowns.curve(equity).tolist(),
     )

@@ -108,7 +108,8 @@ def _refuse_missing(request: BacktestRequest, paid: list[Funding]) -> None:
             raise DataMissing(
                 f"{series}: funding was never loaded in"
                 f" {', '.join(str(window) for window in one.missing[:5])}; run the backtest again,"
-                ' which loads it, or set "funding" to false in the payload'
+                " which loads it, with an as_of (if any) after that; or set"
+                ' "funding" to false in the payload'
             )
 
 

@@ -159,7 +159,10 @@ def read_funding(
     with connect() as connection:
         as_of = revisions.funding_as_of or revisions.as_of
         if as_of is None:
-            as_of = connection.execute("SELECT clock_timestamp()").fetchone()[0]
+            # A clock that was set back must not hide what was loaded before.
+            as_of = connection.execute(
+                "SELECT greatest(clock_timestamp(), max(loaded_at)) FROM market.funding_windows"
+            ).fetchone()[0]
         return [
             funding.read_series(connection, series, funding_window(request, series), as_of)
             for series in request.all_series

@@ -10,6 +10,9 @@ from importlib.resources.abc import Traversable
 import candlevault
 from candlevault.backtest.engine.simulation import ENGINE_VERSION
 
+_WITHOUT_FIGURES = ("tear_sheet", "__pycache__")
+"""Folders that only show what has come out."""
+
 _CORE_MODULES = ("errors.py", "series.py", "timeframe.py", "windows.py")
 
 
@@ -40,7 +43,7 @@ def code_versions() -> dict[str, str]:
 def _sources(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
     found = []
     for entry in folder.iterdir():
-        if entry.is_dir():
+        if entry.is_dir() and entry.name not in _WITHOUT_FIGURES:
             found += _sources(entry, f"{prefix}{entry.name}/")
         elif entry.name.endswith(".py"):
             found.append((prefix + entry.name, entry.read_bytes()))

@@ -109,7 +109,9 @@ def run(arrays: dict[str, np.ndarray], plan: dict) -> dict:
 def main(folder: str) -> None:
     backtesting.backtesting._tqdm = lambda rows, **_: rows
     runs = handed.read(folder)
-    handed.answer(backtesting.__version__, {plan["name"]: run(arrays, plan) for arrays, plan in runs})
+    handed.answer(
+        backtesting.__version__, {plan["name"]: run(arrays, plan) for arrays, plan in runs}
+    )
 
 
 if __name__ == "__main__":

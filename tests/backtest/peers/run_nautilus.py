@@ -209,7 +209,9 @@ def run(arrays: dict[str, np.ndarray], plan: dict) -> dict:
 
 def main(folder: str) -> None:
     runs = handed.read(folder)
-    handed.answer(nautilus_trader.__version__, {plan["name"]: run(arrays, plan) for arrays, plan in runs})
+    handed.answer(
+        nautilus_trader.__version__, {plan["name"]: run(arrays, plan) for arrays, plan in runs}
+    )
 
 
 if __name__ == "__main__":

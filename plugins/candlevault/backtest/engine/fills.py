@@ -18,9 +18,9 @@ from candlevault.backtest.engine.protection import TOUCH_RATIO, reaches, stop_le
 from candlevault.backtest.engine.sizing import kelly_share, quantity
 
 _BPS = 10_000.0
-_ROUNDING = 1e-12
-"""What rounding leaves over: so small a part of the equity buys nothing, so small a return is
-neither won nor lost."""
+ROUNDING = 1e-12
+"""What rounding leaves over, as a part: so little of the capital or the equity buys nothing and
+is nothing left, so small a return is neither won nor lost."""
 
 
 @njit(cache=True, nogil=True)
@@ -111,7 +111,7 @@ def enter(s, row, day, price, fee, entered, order, config, places, lots, account
         place.volatility,
         kelly_share(config, account) if config.sizing == KELLY else 0.0,
     )
-    if not units > 0.0 or units * price <= equity * _ROUNDING:
+    if not units > 0.0 or units * price <= max(equity, config.capital) * ROUNDING:
         refused[NO_ROOM] += 1
         return False
     cost = price * units * fee
@@ -160,10 +160,10 @@ def close(s, k, row, units, price, fee, reason, at_open, places, lots, account, 
     trade.pnl, trade.return_pct = pnl, pnl / spent * 100.0
     trade.mae_pct = side * (worst - entry_price) / entry_price * 100.0
     trade.mfe_pct = side * (best - entry_price) / entry_price * 100.0
-    if pnl > spent * _ROUNDING:
+    if pnl > spent * ROUNDING:
         account.wins += 1
         account.gained += pnl / spent
-    elif pnl < -spent * _ROUNDING:
+    elif pnl < -spent * ROUNDING:
         account.losses += 1
         account.lost -= pnl / spent
     if not whole:

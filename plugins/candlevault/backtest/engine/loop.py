@@ -31,7 +31,16 @@ from candlevault.backtest.engine.codes import (
     TAKE_PROFIT,
     TRAILING_STOP,
 )
-from candlevault.backtest.engine.fills import close, drop, enter, met, survey, worse, worth
+from candlevault.backtest.engine.fills import (
+    ROUNDING,
+    close,
+    drop,
+    enter,
+    met,
+    survey,
+    worse,
+    worth,
+)
 from candlevault.backtest.engine.protection import (
     AT_OPEN,
     BY_STOP,
@@ -66,6 +75,7 @@ def run(market, wishes, settings, finer, choices, places, lots, accounts, trades
     symbols, rows = opens.shape
     config, account, counters = settings[0], accounts[0], counts[0]
     can_fail = config.allow_short or config.max_exposure > 1.0 or funding.shape[0] > 0
+    ruin = config.capital * ROUNDING if can_fail else -math.inf
     watched = math.isfinite(config.daily_loss) or math.isfinite(config.drawdown)
     alone = symbols == 1 and config.max_entries == 1 and not watched
     row = -1
@@ -73,7 +83,7 @@ def run(market, wishes, settings, finer, choices, places, lots, accounts, trades
         row += 1
         if alone and places[0].entry == 0 and places[0].leaving == 0:
             row = _coast(row, last_row[0], highs, lows, closes, present, funding, actions,
-                         can_fail, places[0], lots[0, 0], account, equity_at, held_at, cash_at,
+                         ruin, places[0], lots[0, 0], account, equity_at, held_at, cash_at,
                          quantity_at)  # fmt: skip
             if row == rows:
                 break
@@ -103,15 +113,16 @@ def run(market, wishes, settings, finer, choices, places, lots, accounts, trades
                                   config, places, lots, account, refused)  # fmt: skip
                 held_at[row] = held_at[row] or places[s].count > 0
             if can_fail:
+                # Looked at here: the call would cost more than the sum.
                 at_worst = account.cash
                 for s in range(symbols):
                     worst = places[s].mark
                     if places[s].side != 0 and present[s, row]:
                         worst = lows[s, row] if places[s].side > 0 else highs[s, row]
                     at_worst += places[s].units * worst
-                if at_worst <= 0.0:
-                    _liquidate(row, present, highs, lows, config, places, lots, account, trades,
-                               counters, refused)  # fmt: skip
+                if at_worst <= ruin:
+                    _liquidate(row, ruin, present, highs, lows, config, places, lots, account,
+                               trades, counters, refused)  # fmt: skip
             for s in range(symbols):
                 if places[s].count == 0 or not present[s, row]:
                     continue
@@ -151,7 +162,7 @@ def run(market, wishes, settings, finer, choices, places, lots, accounts, trades
 
 
 @njit(cache=True, nogil=True)
-def _coast(row, last_row, highs, lows, closes, present, funding, actions, can_fail, place,
+def _coast(row, last_row, highs, lows, closes, present, funding, actions, ruin, place,
            lot, account, equity_at, held_at, cash_at, quantity_at):  # fmt: skip
     """Pass the rows in which one symbol only moves in price; returns the first other row.
 
@@ -166,7 +177,7 @@ def _coast(row, last_row, highs, lows, closes, present, funding, actions, can_fa
             top, bottom = highs[0, row], lows[0, row]
             if met(place, bottom, top):
                 break
-            if can_fail and cash + units * (bottom if side > 0 else top) <= 0.0:
+            if cash + units * (bottom if side > 0 else top) <= ruin:
                 break
             if funding.shape[0] > 0 and funding[0, row] != 0.0:
                 break
@@ -207,9 +218,9 @@ def _leave_at_open(s, row, config, places, lots, account, trades, counters):
         while place.count > 0:
             units = lots[s, 0].quantity
             # What differs from nothing or the whole lot by rounding only is nothing or the whole.
-            if rest <= units * 1e-12:
+            if rest <= units * ROUNDING:
                 break
-            if rest < units * (1.0 - 1e-12):
+            if rest < units * (1.0 - ROUNDING):
                 units = rest
             rest -= units
             close(s, 0, row, units, price, config.taker_fee, place.reason, True, places, lots,
@@ -360,12 +371,12 @@ def _chosen(s, side, row, stop, entered, stopped, gained, config, finer, choices
 
 
 @njit(cache=True, nogil=True)
-def _liquidate(row, present, highs, lows, config, places, lots, account, trades, counters,
+def _liquidate(row, ruin, present, highs, lows, config, places, lots, account, trades, counters,
                refused):  # fmt: skip
     """Close everything where the equity is used up, on the straight way from the open to the
     worst prices of the bar, unless the stops that lie on it save a part; nothing is entered
     after that."""
-    way = _way_to_ruin(row, present, highs, lows, config, places, lots, account.cash)
+    way = _way_to_ruin(row, ruin, present, highs, lows, config, places, lots, account.cash)
     if way > 1.0:
         return
     for s in range(len(places)):
@@ -381,7 +392,7 @@ def _liquidate(row, present, highs, lows, config, places, lots, account, trades,
             side, reason, left = place.side, LIQUIDATION, price
             at_open = way == 0.0 and not (lot.row == row and lot.entered != AT_OPEN)
             out, at, trails = _stop_on_the_way(place, lot, row, worst)
-            if out <= way:
+            if out <= way * (1.0 + ROUNDING):
                 reason, left = TRAILING_STOP if trails else STOP_LOSS, at
                 at_open = at == place.mark and not (lot.row == row and lot.entered != AT_OPEN)
             close(s, 0, row, lot.quantity, worse(left, -side, config), config.taker_fee, reason,
@@ -436,11 +447,11 @@ def _worth_on_the_way(way, past, row, present, highs, lows, config, places, lots
 
 
 @njit(cache=True, nogil=True)
-def _way_to_ruin(row, present, highs, lows, config, places, lots, cash):
+def _way_to_ruin(row, ruin, present, highs, lows, config, places, lots, cash):
     """The part (0-1) of that way after which nothing is left; inf when something stays."""
     reached = 0.0
     start = _worth_on_the_way(0.0, True, row, present, highs, lows, config, places, lots, cash)
-    if start <= 0.0:
+    if start <= ruin:
         return 0.0
     while reached < 1.0:
         ahead = 1.0
@@ -454,9 +465,9 @@ def _way_to_ruin(row, present, highs, lows, config, places, lots, cash):
                                    cash)  # fmt: skip
         after = _worth_on_the_way(ahead, True, row, present, highs, lows, config, places, lots,
                                   cash)  # fmt: skip
-        if before <= 0.0:
-            return reached + (ahead - reached) * start / (start - before)
-        if after <= 0.0:
+        if before <= ruin:
+            return min(ahead, reached + (ahead - reached) * start / (start - before))
+        if after <= ruin:
             return ahead
         reached, start = ahead, after
     return math.inf

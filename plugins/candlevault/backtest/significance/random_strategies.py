@@ -117,29 +117,31 @@ def positions(
     that entered), return (ratio) on what the entries spent.
     """
     records = records[np.lexsort((records["exit_row"], records["entry_row"]))]
+    held: list[list[np.void]] = []
+    end = -1
+    for trade in records:
+        # Another side is never held before the first is left.
+        if trade["entry_row"] >= end:
+            held.append([])
+        end = max(end, int(trade["entry_row"] + trade["bars_held"]))
+        held[-1].append(trade)
     # How many rows were present before each row.
     present = np.append(0, np.cumsum(stage.market.present[symbol]))
-    sides, lengths, returns = [], [], []
-    first, end, side, pnl, spent = -1, -1, 0, [], []
-    for trade in records:
-        left = int(trade["entry_row"] + trade["bars_held"])
-        if side == 0 or trade["side"] != side or trade["entry_row"] >= end:
-            if side != 0:
-                lengths.append(present[end] - present[first])
-                returns.append(math.fsum(pnl) / math.fsum(spent))
-            first, end, side, pnl, spent = int(trade["entry_row"]), left, trade["side"], [], []
-            sides.append(side)
-        end = max(end, left)
-        pnl.append(float(trade["pnl"]))
-        spent.append(float(trade["entry_price"] * trade["quantity"] + trade["entry_fee"]))
-    if side != 0:
-        lengths.append(present[end] - present[first])
-        returns.append(math.fsum(pnl) / math.fsum(spent))
     return (
-        np.array(sides, dtype=np.int64),
-        np.array(lengths, dtype=np.int64),
-        np.array(returns, dtype=np.float64),
+        np.array([lots[0]["side"] for lots in held], dtype=np.int64),
+        np.array([_length(lots, present) for lots in held], dtype=np.int64),
+        np.array([_returned(lots) for lots in held], dtype=np.float64),
     )
+
+
+def _length(lots: list[np.void], present: np.ndarray) -> int:
+    end = max(lot["entry_row"] + lot["bars_held"] for lot in lots)
+    return int(present[end] - present[lots[0]["entry_row"]])
+
+
+def _returned(lots: list[np.void]) -> float:
+    spent = [lot["entry_price"] * lot["quantity"] + lot["entry_fee"] for lot in lots]
+    return math.fsum(lot["pnl"] for lot in lots) / math.fsum(spent)
 
 
 def _market_of(stage: Stage, symbol: int) -> tuple[np.ndarray, float, np.ndarray]:

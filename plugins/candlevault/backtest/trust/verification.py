@@ -9,7 +9,9 @@ from datetime import datetime
 
 from candlevault.backtest import outcomes
 from candlevault.backtest import payload as payloads
-from candlevault.backtest.preparation import prepare
+from candlevault.backtest.metrics.buy_and_hold import curve as buy_and_hold_curve
+from candlevault.backtest.payload import BacktestRequest
+from candlevault.backtest.preparation import Prepared, prepare
 from candlevault.backtest.reading import Revisions
 from candlevault.storage import backtests
 from candlevault.storage.backtests import Outcome, StoredResult
@@ -45,14 +47,8 @@ def verify(connect: Connect, backtest_id: int) -> Verdict:
     completed, and what reading and running raise (a damaged cold file, a missing strategy).
     """
     stored = backtests.stored_result(connect, backtest_id)
-    request = payloads.parse(stored.payload)
-    paid_as_of = ((stored.trust or {}).get("data") or {}).get("funding_as_of")
-    revisions = Revisions(
-        request.data.as_of,
-        {read.series_id: read.revision for read in stored.reads},
-        None if paid_as_of is None else datetime.fromisoformat(paid_as_of),
-    )
-    again = outcomes.produce(connect, request, prepare(connect, request, revisions))
+    request, prepared = _prepared(connect, stored)
+    again = outcomes.produce(connect, request, prepared)
     differences = _differences(stored, again)
     versions = {
         name: [stored.versions.get(name), again.versions.get(name)]
@@ -68,6 +64,24 @@ def verify(connect: Connect, backtest_id: int) -> Verdict:
     else:
         verdict, differences = DIFFERENT, ["the hash of the whole result"]
     return Verdict(backtest_id, verdict, tuple(differences), versions)
+
+
+def buy_and_hold(connect: Connect, stored: StoredResult) -> list[float]:
+    """Equity in quote of holding the symbols instead, one value a row of the stored curve."""
+    request, prepared = _prepared(connect, stored)
+    return buy_and_hold_curve(prepared.inputs.stage, request.settings).tolist()
+
+
+def _prepared(connect: Connect, stored: StoredResult) -> tuple[BacktestRequest, Prepared]:
+    """The stored payload with the candles and the funding as they were read then."""
+    request = payloads.parse(stored.payload)
+    paid_as_of = ((stored.trust or {}).get("data") or {}).get("funding_as_of")
+    revisions = Revisions(
+        request.data.as_of,
+        {read.series_id: read.revision for read in stored.reads},
+        None if paid_as_of is None else datetime.fromisoformat(paid_as_of),
+    )
+    return request, prepare(connect, request, revisions)
 
 
 def _differences(stored: StoredResult, again: Outcome) -> list[str]:
