@@ -21,8 +21,7 @@ PAGE = paths.PLUGINS.parent / "docs" / "backtests.md"
 def section() -> str:
     _, _, rest = PAGE.read_text().partition("## Rules in JSON\n")
     text = rest.partition("\n## ")[0]
-    if "crosses_above" not in text:
-        pytest.skip(f"{PAGE.name} has no section on rules yet")
+    assert "crosses_above" in text
     return text
 
 
@@ -33,6 +32,7 @@ def test_the_example_runs(section):
 
 
 def test_every_operator_and_order_is_explained(section):
+    section = re.sub(r"```json\n.*?```", "", section, flags=re.DOTALL)
     for name in (*COMPARISONS, BETWEEN, *TRENDS, ALL, ANY, NOT, *ARITHMETIC):
         assert f'{{"{name}":' in section, name
     for name in CARRIED["properties"]:

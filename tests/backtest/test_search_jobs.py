@@ -15,7 +15,8 @@ import pytest
 from candlevault import paths
 from candlevault.backtest import result as results
 from candlevault.backtest.preparation import prepare
-from candlevault.backtest.search import concluding, jobs, parse
+from candlevault.backtest.search import concluding, jobs
+from candlevault.backtest.search.parsing import parse
 from candlevault.backtest.signals import Signals
 from candlevault.backtest.strategies import registry
 from candlevault.backtest.strategies.contract import Parameter, Strategy
@@ -469,6 +470,14 @@ class TestFailures:
         )
         assert (step, batch) == ("run_batch", 1) and "strategy" in advice
         assert list(sweep_results.points(connect, "fragile")) == []
+
+    def test_what_cannot_run_at_all_fails_before_the_batches(self, begin, connect, strategies):
+        given = conf({"params": {"bars": [7, 8]}}, backtest={"strategy": {"name": "fragile"}})
+        with pytest.raises(StrategyFailed, match="point 1"):
+            begin("hopeless", given)
+        assert rows(
+            connect, "SELECT status, failed_step FROM market.sweeps WHERE sweep_id = %s", "hopeless"
+        ) == [("failed", "plan")]
 
     def test_a_strategy_that_knows_the_future_is_found_out(self, begin, connect, strategies):
         begin(

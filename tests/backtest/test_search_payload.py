@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from candlevault.backtest import payload as payloads
 from candlevault.backtest.payload import SavedStrategy
-from candlevault.backtest.search import canonical, document, parse, schema, sweep_hash
+from candlevault.backtest.search import schema
 from candlevault.backtest.search.enumeration import shuffled
+from candlevault.backtest.search.parsing import canonical, parse, sweep_hash
+from candlevault.backtest.search.schema import document
 from candlevault.backtest.strategies import registry
 from candlevault.errors import InvalidRequest
 from candlevault.timeframe import from_ms

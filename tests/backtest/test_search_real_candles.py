@@ -8,8 +8,9 @@ from candlevault import timeframe as timeframes
 from candlevault.backtest import result as results
 from candlevault.backtest.frame import build_frame
 from candlevault.backtest.inputs import Inputs
-from candlevault.backtest.search import folds, parse, running, walk_forward
+from candlevault.backtest.search import folds, running, walk_forward
 from candlevault.backtest.search.deflated_sharpe import deflate
+from candlevault.backtest.search.parsing import parse
 from candlevault.backtest.search.ranking import rank
 from candlevault.windows import Window
 from tests.support.sweeping import text_of

@@ -15,9 +15,10 @@ from candlevault.ingest.load import load
 from candlevault.orchestration import scrutiny_dags, scrutiny_tasks
 from candlevault.series import parse
 from candlevault.storage import backtests
-from candlevault.storage.backtests import Outcome, Read
+from candlevault.storage.backtests import Read
 from candlevault.timeframe import parse as parse_timeframe
 from tests.support.market import HOUR, ReplayFiles, Store, ms, simulated, span, values_at, venue_at
+from tests.support.outcomes import outcome
 
 NOW = ms("2024-04-20T00:20")
 HOURS = range(ms("2024-03-01"), NOW, HOUR)
@@ -98,8 +99,7 @@ def ran(store: Store) -> None:
     backtests.open_record(store.connect, "reader", {})
     read = Read(store.stored.series_id, LOADED, store.revision)
     metrics = {"final_equity": 1.0, "total_return_pct": 0.0}
-    outcome = Outcome([], metrics, {}, {}, "f" * 64, [read], "a" * 64)
-    backtests.complete(store.connect, "reader", outcome)
+    backtests.complete(store.connect, "reader", outcome([read], metrics))
 
 
 def test_an_attempt_killed_after_publishing_keeps_its_impact(home, dag, market_db, monkeypatch):

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
-from candlevault.backtest.search import REQUIRED, canonical, jobs, parse, properties
+from candlevault.backtest.search import jobs
+from candlevault.backtest.search.parsing import canonical, parse
+from candlevault.backtest.search.schema import REQUIRED, properties
 from candlevault.orchestration import runtime, sweep_dag, sweep_tasks
 from candlevault.storage import sweep_results, sweeps
 from tests.support.market import HOUR, ReplayFiles, ms, simulated, venue_at

@@ -7,10 +7,11 @@ from datetime import datetime
 import pytest
 
 from candlevault.storage import backtests, impact
-from candlevault.storage.backtests import Outcome, Read
+from candlevault.storage.backtests import Read
 from candlevault.timeframe import from_ms
 from candlevault.windows import Window
 from tests.support.market import HOUR, Store, absence, grid, ms, span
+from tests.support.outcomes import outcome
 
 ALL = span("2024-01-01", "2024-01-03")
 HOLE = span("2024-01-01T10:00", "2024-01-01T14:00")
@@ -38,8 +39,7 @@ def ran(store: Store, name: str, window, *trades: dict) -> str:
     run = f"{name} {store.series.symbol}"
     backtests.open_record(store.connect, run, {})
     read = Read(store.stored.series_id, window, store.revision)
-    outcome = Outcome(list(trades), METRICS, {}, {}, "f" * 64, [read], "a" * 64)
-    backtests.complete(store.connect, run, outcome)
+    backtests.complete(store.connect, run, outcome([read], METRICS, trades))
     return run
 
 

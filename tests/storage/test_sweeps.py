@@ -224,7 +224,7 @@ class TestProgress:
         assert sweep_results.start_batch(connect, "run", 1) == BATCHES[0]
         assert sweep_results.progress(connect, "run") == (4, 10)
         # Its old points are still there, but they are about to be replaced.
-        with pytest.raises(StorageError, match="5 of 5 points are stored; unfinished batches: 1$"):
+        with pytest.raises(StorageError, match=r"5 of 5 points are stored; unfinished batches: 1$"):
             sweep_results.refuse_incomplete(connect, "run")
 
     def test_a_late_word_of_a_lost_worker_opens_no_finished_batch(self, connect):

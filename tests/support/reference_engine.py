@@ -634,19 +634,28 @@ class Reference:
         return stop, False
 
     def way_to_ruin(self) -> Decimal | None:
-        """The first part of the way at which nothing is left, by halving; None: never."""
-        if self.worth_on_the_way(Decimal(0)) <= self.ruin:
+        """The first part of the way at which nothing is left; None: never."""
+        almost = self.way_to(self.ruin)
+        if almost is None:
+            return None
+        # Where less than a crumb is left, the nothing proper is a hair further on.
+        nothing = self.way_to(Decimal(0))
+        return nothing if nothing is not None and nothing - almost < 1000 * CLOSE_BY else almost
+
+    def way_to(self, worth: Decimal) -> Decimal | None:
+        """By halving, where no more than `worth` is left; None: there is more at the end."""
+        if self.worth_on_the_way(Decimal(0)) <= worth:
             return Decimal(0)
-        alive, ruined = Decimal(0), Decimal(1)
-        if self.worth_on_the_way(ruined) > self.ruin:
+        above, below = Decimal(0), Decimal(1)
+        if self.worth_on_the_way(below) > worth:
             return None
         for _ in range(130):
-            half = (alive + ruined) / 2
-            if self.worth_on_the_way(half) > self.ruin:
-                alive = half
+            half = (above + below) / 2
+            if self.worth_on_the_way(half) > worth:
+                above = half
             else:
-                ruined = half
-        return ruined
+                below = half
+        return below
 
 
 def proof(side, stop, target, candle, came) -> tuple[int, int]:

@@ -6,7 +6,8 @@ import numpy as np
 
 from candlevault import timeframe as timeframes
 from candlevault.backtest.frame import BacktestFrame, build_frame
-from candlevault.backtest.search import SweepRequest, parse
+from candlevault.backtest.search.parsing import parse
+from candlevault.backtest.search.request import SweepRequest
 from candlevault.windows import Window
 
 START_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z, a Monday

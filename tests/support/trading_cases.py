@@ -206,7 +206,7 @@ def _settings(draw: Random, tick: float) -> Settings:
     order = draw.choice(("market", "market", "limit", "stop", "stop_limit"))
     return Settings(
         initial_capital=1000.0,
-        fee_rate=draw.choice((0.0, 0.0, 0.001, 0.001, 0.1)),
+        fee_rate=draw.choice((0.0, 0.001) if reckless else (0.0, 0.001, 0.001, 0.1)),
         maker_fee_rate=draw.choice((None, 0.0, 0.0005)),
         slippage_bps=draw.choice((0.0, 0.0, 5.0, 300.0)),
         half_spread=draw.choice((0.0, 0.0, 0.5)) * tick,
@@ -226,7 +226,7 @@ def _signals(draw: Random, frame: BacktestFrame, settings: Settings, tick: float
     count = len(close)
     busy = draw.choice((0.2, 0.5, 0.8))
     entries = [draw.choice((1, -1)) if draw.random() < busy else 0 for _ in range(count)]
-    leaving = draw.choice((0.0, 0.1, 0.3))
+    leaving = draw.choice((0.05, 0.15, 0.3))
 
     def flags():
         return np.array([draw.random() < leaving for _ in range(count)], dtype=bool)
@@ -258,7 +258,7 @@ def _signals(draw: Random, frame: BacktestFrame, settings: Settings, tick: float
         stop_loss=near(0.2, 15, 0.7),
         take_profit=near(0.2, 15, 0.7),
         trail=among(0.2, (2.0 * tick, 10.0 * tick, np.nan)),
-        reduce=among(0.4, (0.25, 0.5, 1.0, np.nan)),
+        reduce=among(0.5, (0.25, 0.5, 0.5, 1.0, np.nan)),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Asset, Param, task
 
-from candlevault.backtest.search import REQUIRED, properties
+from candlevault.backtest.search.schema import REQUIRED, properties
 from candlevault.orchestration import house
 
 RESULTS = Asset(name="sweep results", uri="candlevault://sweeps", group="backtests")

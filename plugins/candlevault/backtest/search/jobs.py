@@ -128,8 +128,8 @@ def gather(
 def plan(connect: Connect, dag_run_id: str) -> list[BatchRange]:
     """Fix the state of the candles and split the points into a few batches.
 
-    What batches of an earlier plan had stored is removed. The candles are read once here, so
-    that a window without candles is refused before anything runs.
+    What batches of an earlier plan had stored is removed. The candles are read and the first
+    point is run once here, so that what cannot work is refused before the batches begin.
     """
     _, request = opened(connect, dag_run_id)
     with telling(connect, dag_run_id, "plan"):
@@ -139,6 +139,8 @@ def plan(connect: Connect, dag_run_id: str) -> list[BatchRange]:
         for fold in planned:
             walk_forward.in_sample(request, prepared.inputs, fold)
             walk_forward.out_of_sample(request, prepared.inputs, fold)
+        # What cannot run at all fails here, and what the batches need is compiled when they begin.
+        running.run_point(request, request.point(1), prepared.inputs)
         batches = split(len(request), 1 + len(planned))
         sweep_results.begin(
             connect,
