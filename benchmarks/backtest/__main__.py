@@ -41,6 +41,7 @@ class Contender:
     every: int = 1
     version: str = ""
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     peak_mb: float = 0.0
     figures: dict[str, list[float]] = field(default_factory=dict)
     process: subprocess.Popen | None = None
@@ -65,6 +66,7 @@ class Contender:
         self.process.stdin.flush()
         answer = self._answer()
         self.seconds.append(answer["seconds"])
+        self.cpu_seconds.append(answer["cpu_seconds"])
         self.peak_mb = max(self.peak_mb, answer["peak_mb"])
         self.figures = answer["figures"]
         return answer["seconds"]
@@ -164,18 +166,20 @@ def table(title: str, found: list[Contender], unit: float, name: str) -> dict:
     ours = found[0]
     width = max(len(one.name) for one in found)
     print(f"\n{title}")
-    head = f"{name:>10} {'min':>10} {'peak MB':>9} {'time/ours':>10} {'ours/memory':>12}"
+    head = f"{name:>10} {'min':>10} {'of cpu':>10} {'peak MB':>9} {'time/ours':>10} {'ours/memory':>12}"
     print(f"  {'':{width}} {head}   runs")
     rows = {}
     for one in found:
         ratio, memory = one.median / ours.median, ours.peak_mb / one.peak_mb
         print(
             f"  {one.name:{width}} {one.median * unit:10,.2f} {min(one.seconds) * unit:10,.2f}"
+            f" {statistics.median(one.cpu_seconds) * unit:10,.2f}"
             f" {one.peak_mb:9,.0f} {ratio:9.2f}x {memory:12.2f}   {len(one.seconds)}"
         )
         rows[one.name] = {
             "version": one.version,
             "seconds": one.seconds,
+            "cpu_seconds": one.cpu_seconds,
             "median_seconds": one.median,
             "peak_mb": one.peak_mb,
             "times_ours": ratio,

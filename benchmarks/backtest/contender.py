@@ -35,11 +35,11 @@ def serve(
     _say(version=version)
     for _ in sys.stdin:
         run = ready()
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), time.process_time()
         found = run()
-        seconds = time.perf_counter() - start
+        seconds, spent = time.perf_counter() - start, time.process_time() - spent
         peak = peak_mb()
-        _say(seconds=seconds, peak_mb=peak, figures=figures(found))
+        _say(seconds=seconds, cpu_seconds=spent, peak_mb=peak, figures=figures(found))
 
 
 def _say(**answer: object) -> None:

@@ -284,6 +284,10 @@ class TestLimitThatTheCloseProves:
             "end_of_data", 104.0, True)  # fmt: skip
         assert told(self.run(frame_of, bar, OPTIMISTIC, risk=high_only))[0] == "take_profit"
 
+    def test_with_both_in_reach_even_neither_may_have_been_met(self, frame_of):
+        got = self.run(frame_of, (100, 111, 94, 104), PESSIMISTIC)
+        assert (told(got)[0], got.branching) == ("stop_loss", 1)
+
     def test_finer_candles_do_not_settle_it(self, frame_of):
         got = self.run(frame_of, (100, 111, 94, 104), RESOLVED,
                        parts={1: [(100, 101, 94, 100), (100, 111, 99, 104)]})  # fmt: skip

@@ -64,6 +64,15 @@ def test_of_a_short_the_stop_lies_above_and_the_target_below(frame_of):
     assert ends(got) == [("trailing_stop", 100.0, 95.0)]
 
 
+def test_a_target_pays_the_maker_fee_and_a_stop_the_taker_fee(frame_of):
+    # fee 1/4: 8 units for 800 and a fee of 200
+    costs = dict(risk=RULES, fee_rate=0.25, maker_fee_rate=0.125)
+    rises = frame_of([QUIET, QUIET, (100, 112, 99, 111), 111])
+    assert entered(rises, **costs).trades[0].exit_fee == 110.0
+    falls = frame_of([QUIET, QUIET, (100, 101, 90, 96), 96])
+    assert entered(falls, **costs).trades[0].exit_fee == 190.0
+
+
 class TestWrongSide:
     @pytest.mark.parametrize("level", [100.0, 100.01, 250.0])
     def test_an_entry_whose_stop_is_not_below_is_dropped(self, frame_of, level):

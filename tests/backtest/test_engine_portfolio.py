@@ -182,7 +182,7 @@ class TestWhatIsRefused:
             simulate(laid_out, [wished(2)], Settings())
         assert caught.value.field == "signals"
 
-    @pytest.mark.parametrize("rates", [[[0.0]], [[0.0, np.nan]], [[0.0, 0.0], [0.0, 0.0]]])
+    @pytest.mark.parametrize("rates", [[[0.0]], [[0.0, np.nan]], [[0.0, 0.0], [0.0]], []])
     def test_funding_that_is_not_one_finite_rate_a_row(self, frame_of, rates):
         with pytest.raises(InvalidRequest) as caught:
             stage([frame_of([100, 100])], [np.array(row) for row in rates])

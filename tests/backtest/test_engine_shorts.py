@@ -68,6 +68,18 @@ def test_half_the_spread_makes_every_market_fill_worse(frame_of):
     assert ends(got) == [("signal", pytest.approx(85.0), pytest.approx(93.0))]
 
 
+def test_a_spread_wider_than_the_price_sells_for_nothing(frame_of):
+    # bought at 100 + 150; 4 sold for 0 each, never for less
+    frame = frame_of([100, 100, 100, 100])
+    got = alone(frame, [1, -1, 0, 0], half_spread=150.0, fee_rate=0.001, initial_capital=1001.0)
+    assert ends(got) == [("signal", 250.0, 0.0)]
+    assert (got.trades[0].exit_fee, got.equity[-1]) == (0.0, pytest.approx(0.0, abs=1e-9))
+    # and nothing can be sold short for it
+    for half_spread in (100.0, 150.0):
+        got = alone(frame, wished(4, enter_short=0), direction="short", half_spread=half_spread)
+        assert (got.trades, refused(got)) == ((), {"no_buying_power": 1})
+
+
 def test_a_long_pays_half_the_spread_too_but_not_at_its_target(frame_of):
     # bought at 105; the target 20 % above, 126, is a limit
     frame = frame_of([100, 100, (100, 130, 100, 120), 120])

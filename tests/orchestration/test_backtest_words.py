@@ -142,6 +142,19 @@ def test_a_task_that_airflow_takes_away_is_cancelled_only_with_its_run(worker, r
     assert held(worker) == ("cancelled", "cancelled: its DAG run was ended from Airflow")
 
 
+def test_a_cancelled_task_that_is_slow_to_unwind_has_ended_its_record_before(worker, record):
+    seen = []
+    with pytest.raises(AirflowFailException), cancellable(worker, state="failed"):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            # Such as a pool of threads that finish what they are at.
+            time.sleep(3)
+            seen.append(held(worker)[0])
+    assert seen == ["cancelled"]
+
+
 def test_asking_for_a_cancel_by_the_dag(worker, record, monkeypatch):
     dag = backtest_dag.build_cancel("Cancels in these tests.")
     context = {"params": {"backtest_id": record}}

@@ -129,6 +129,7 @@ class Outcome:
     equity: list[Decimal] = field(default_factory=list)
     cash: list[Decimal] = field(default_factory=list)
     units: list[list[Decimal]] = field(default_factory=list)
+    held: list[bool] = field(default_factory=list)
     refused: Counter = field(default_factory=Counter)
     questions: list[tuple[int, int, int]] = field(default_factory=list)
     unresolved: int = 0
@@ -194,6 +195,7 @@ class Reference:
             self.enter_at_open(book)
         for book in here:
             self.enter_inside(book)
+        self.out.held.append(any(book.lots for book in self.books))
         if at_work:
             self.liquidate(here)
         for book in here:
@@ -440,7 +442,7 @@ class Reference:
 
     def market(self, price: Decimal, side: int) -> Decimal:
         """Buying (+1) or selling (-1) at once."""
-        return price * (1 + side * self.slip) + side * self.spread
+        return max(price * (1 + side * self.slip) + side * self.spread, Decimal(0))
 
     def enter(
         self, book: Book, price: Decimal, fee: Decimal, came: str, wished_at: Decimal
@@ -453,6 +455,9 @@ class Reference:
         held = sum(1 for one in self.books if one.lots)
         if not book.lots and held >= (self.risk.max_open_positions or len(self.books)):
             self.out.refused["max_open_positions"] += 1
+            return
+        if not price:
+            self.out.refused["no_buying_power"] += 1
             return
         trail = order.trail or part_of(price, self.risk.trailing_stop_pct)
         stop = order.stop_loss

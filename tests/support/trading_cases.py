@@ -289,6 +289,8 @@ def differences(found: Simulation, expected: Outcome, *, rel: float = 1e-9) -> l
         for symbol, value in enumerate(units):
             if not near(float(found.quantity[symbol][row]), value, 1.0):
                 said.append(f"quantity of {symbol} in row {row} instead of {value}")
+    if found.held.tolist() != expected.held:
+        said.append(f"held {found.held.tolist()} instead of {expected.held}")
     refused = {name: count for name, count in found.refused.items() if count}
     if refused != dict(expected.refused):
         said.append(f"refused {refused} instead of {dict(expected.refused)}")

@@ -63,7 +63,7 @@ def test_a_run_that_is_ended_in_airflow_ends_as_cancelled(vault, rows, slow_venu
 
 
 def test_a_run_that_is_asked_to_stop_stops_and_says_so(vault, rows, run_dag, slow_venue):
-    run_id = fetching(vault, rows, "XLMUSDT")
+    run_id = fetching(vault, rows, "LINKUSDT")
     number = rows("SELECT backtest_id FROM market.backtests WHERE dag_run_id = %s", run_id)[0][0]
     assert run_dag("cancel_backtest", {"backtest_id": number})["state"] == "success"
     until(lambda: status_of(rows, run_id)[0] == "cancelled", 60, "it never stopped")

@@ -15,6 +15,7 @@ from candlevault.orchestration import runtime
 from candlevault.storage.database import Connect
 
 _LOOK_EVERY_S = 1.0
+_FROM_AIRFLOW = "its DAG run was ended from Airflow"
 
 
 class _Cancelled(BaseException):
@@ -46,7 +47,19 @@ def cancellable(
     before = {one: signal.signal(one, interrupt) for one in (signal.SIGUSR1, signal.SIGTERM)}
     # Opened here: a connection is looked up through Airflow, which is for the main thread.
     watching = connect()
-    watcher = threading.Thread(target=_watch, args=(watching, requested, stop), daemon=True)
+    def ended_from_outside() -> bool:
+        """Whether Airflow takes the task away because its run was ended; then so is the record.
+
+        What unwinds may wait for its threads longer than Airflow waits before it kills.
+        """
+        if "terminated" not in why or run_state() == "running":
+            return False
+        cancel(f"cancelled: {_FROM_AIRFLOW}")
+        return True
+
+    watcher = threading.Thread(
+        target=_watch, args=(watching, requested, ended_from_outside, stop), daemon=True
+    )
     try:
         with closing(watching):
             if requested(watching):
@@ -63,7 +76,7 @@ def cancellable(
             signal.signal(one, signal.SIG_IGN)
         if "terminated" in why and run_state() == "running":
             raise AirflowException("the worker ends this task; it is tried again") from None
-        words = "its DAG run was ended from Airflow" if "terminated" in why else "on request"
+        words = _FROM_AIRFLOW if "terminated" in why else "on request"
         cancel(f"cancelled: {words}")
         raise AirflowFailException(f"cancelled: {words}") from None
     finally:
@@ -74,10 +87,13 @@ def cancellable(
 def _watch(
     connection: psycopg.Connection,
     requested: Callable[[psycopg.Connection], bool],
+    ended_from_outside: Callable[[], bool],
     stop: threading.Event,
 ) -> None:
     while not stop.wait(_LOOK_EVERY_S):
         try:
+            if ended_from_outside():
+                return
             found = requested(connection)
             connection.commit()
         except psycopg.Error as error:

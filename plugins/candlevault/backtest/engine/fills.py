@@ -26,7 +26,8 @@ is nothing left, so small a return is neither won nor lost."""
 @njit(cache=True, nogil=True)
 def worse(price, direction, config):
     """The price of a market fill: dearer for who buys (+1), cheaper for who sells (-1)."""
-    return price * (_BPS + direction * config.slippage_bps) / _BPS + direction * config.half_spread
+    slipped = price * (_BPS + direction * config.slippage_bps) / _BPS
+    return max(slipped + direction * config.half_spread, 0.0)
 
 
 @njit(cache=True, nogil=True)
@@ -91,6 +92,9 @@ def enter(s, row, day, price, fee, entered, order, config, places, lots, account
         return False
     if k == 0 and held >= config.max_positions:
         refused[TOO_MANY] += 1
+        return False
+    if price == 0.0:
+        refused[NO_ROOM] += 1
         return False
     stop = _level(place.stop_loss, price, -side, config.stop_loss)
     target = _level(place.take_profit, price, side, config.take_profit)

@@ -45,6 +45,7 @@ from candlevault.backtest.engine.protection import (
     AT_OPEN,
     BY_STOP,
     BY_TARGET,
+    CERTAIN,
     HOLDS,
     NEVER,
     UNKNOWN,
@@ -351,7 +352,7 @@ def _chosen(s, side, row, stop, entered, stopped, gained, config, finer, choices
     good = HOLDS if gained == NEVER else BY_TARGET
     asked = counters.questions
     lot.doubt = 1
-    if bad == HOLDS or good == HOLDS:
+    if stopped != CERTAIN and gained != CERTAIN:
         counters.branching += 1
     better = config.mode == OPTIMISTIC
     if asked < len(choices):

@@ -57,8 +57,8 @@ Levels
 Prices and costs
 - Market fills (market and stop entries, exits by signal, stops, limits on losses, liquidations,
   end of data) are worse by `slippage_bps` / 10000 and by `half_spread`, and pay `fee_rate` of
-  their notional (price * quantity). Slippage may leave the range of the bar. Fills at a limit or
-  target carry no slippage and pay `maker_fee_rate`.
+  their notional (price * quantity). Slippage may leave the range of the bar; no price falls
+  below 0. Fills at a limit or target carry no slippage and pay `maker_fee_rate`.
 
 Books
 - Equity at a row's close = cash + sum of signed quantity * last close. Shorting adds its
@@ -181,9 +181,11 @@ def stage(frames: Sequence[BacktestFrame], funding: Sequence[np.ndarray] | None 
             raise InvalidRequest(f"frames[{position}]", "must lie on the grid of the first")
     rates = _ABSENT
     if funding is not None:
-        rates = np.stack([np.asarray(one, dtype=np.float64) for one in funding])
-        if rates.shape != (len(frames), len(first)) or not np.all(np.isfinite(rates)):
+        given = [np.asarray(one, dtype=np.float64) for one in funding]
+        fitting = [one for one in given if one.shape == (len(first),) and np.isfinite(one).all()]
+        if not len(fitting) == len(given) == len(frames):
             raise InvalidRequest("funding", "must hold one finite rate per row and symbol")
+        rates = np.stack(given)
     prices = [
         _side_by_side([getattr(frame, name) for frame in frames])
         for name in ("open", "high", "low", "close")
