@@ -166,7 +166,10 @@ def table(title: str, found: list[Contender], unit: float, name: str) -> dict:
     ours = found[0]
     width = max(len(one.name) for one in found)
     print(f"\n{title}")
-    head = f"{name:>10} {'min':>10} {'of cpu':>10} {'peak MB':>9} {'time/ours':>10} {'ours/memory':>12}"
+    words = (name, "min", "of cpu", "peak MB", "time/ours", "ours/memory")
+    head = " ".join(
+        f"{word:>{size}}" for word, size in zip(words, (10, 10, 10, 9, 10, 12), strict=True)
+    )
     print(f"  {'':{width}} {head}   runs")
     rows = {}
     for one in found:
