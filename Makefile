@@ -59,7 +59,7 @@ test: setup-dev  ## run all tests (ARGS="tests/local -k postgres" for some)
 test-slow: setup-dev  ## run the long fault tests that `make test` leaves out
 	@$(VENV_PYTHON) -m pytest -m slow $(ARGS)
 
-test-peers: setup-dev  ## hold exports and backtests against other tools, set up in .peers (3.5 GB)
+test-peers: setup-dev  ## hold exports and backtests against other tools, set up in .peers (4 GB)
 	$(call setup_peers,tests/export/peers/*.txt tests/backtest/peers/*.txt)
 	@$(VENV_PYTHON) -m pytest -m slow tests/export/test_export_peers.py tests/backtest/test_backtest_peers.py $(ARGS)
 
