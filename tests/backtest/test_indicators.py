@@ -205,6 +205,11 @@ def test_cross_from_equality_counts_and_into_equality_does_not():
     left, right = np.array([1.0, 2.0, 3.0, 2.0, 1.0]), np.full(5, 2.0)
     assert ind.crosses_above(left, right).tolist() == [False, False, True, False, False]
     assert ind.crosses_below(left, right).tolist() == [False, False, False, False, True]
+    for one, other in ((left, right), (right, left), (left, 1.0)):
+        above, below = ind.crosses(one, other)
+        assert above.tolist() == ind.crosses_above(one, other).tolist()
+        assert below.tolist() == ind.crosses_below(one, other).tolist()
+        assert not above.flags.writeable
 
 
 def test_values_within_a_trillionth_are_equal():

@@ -33,7 +33,6 @@ def test_the_same_array_and_settings_give_the_same_answer_again(close):
         assert ind.sma(values=close, period=5) is first
         assert ind.rsi(close) is ind.rsi(close, 14)
         assert ind.macd(close) is ind.macd(close, 12, slow=26)
-        assert ind.crosses_above(close, 50.0) is ind.crosses_above(close, 50.0)
         assert ind.atr(close, close, close) is ind.atr(close, close, close, 14)
 
 

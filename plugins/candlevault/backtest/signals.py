@@ -61,23 +61,11 @@ class Signals:
 
     def head(self, count: int) -> Signals:
         """The oldest `count` rows."""
-        return Signals(
-            **{
-                field.name: None if (value := getattr(self, field.name)) is None else value[:count]
-                for field in fields(self)
-            }
-        )
+        return self._rows(slice(count))
 
     def tail(self, start: int) -> Signals:
         """The rows from `start` on."""
-        if start == 0:
-            return self
-        return Signals(
-            **{
-                field.name: None if (value := getattr(self, field.name)) is None else value[start:]
-                for field in fields(self)
-            }
-        )
+        return self if start == 0 else self._rows(slice(start, None))
 
     def differs(self, other: Signals) -> int | None:
         """The first row in which two equally long signals differ, None where they agree.
@@ -98,6 +86,12 @@ class Signals:
         rows = np.flatnonzero(unequal)
         return int(rows[0]) if len(rows) else None
 
+    def _rows(self, rows: slice) -> Signals:
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(
+            **{name: None if value is None else value[rows] for name, value in given.items()}
+        )
+
     def _length(self) -> int:
         for field in fields(self):
             value = getattr(self, field.name)
@@ -106,8 +100,20 @@ class Signals:
         return 0
 
 
-def checked(signals: object, count: int) -> Signals:
-    """`signals` as they are, when they are what the class says and `count` long.
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckedSignals(Signals):
+    """Signals that keep the rules; `flags` are their actions. Their arrays must stay as they
+    are."""
+
+    flags: np.ndarray | None = None
+
+    def actions(self, count: int) -> np.ndarray:
+        """The four wishes as one uint8 array of `codes` flags, `count` long."""
+        return self.flags
+
+
+def checked(signals: object, count: int) -> CheckedSignals:
+    """`signals`, when they are what the class says and `count` long; seen through once only.
 
     Raises InvalidRequest naming the array and the rule: another type or length, a value
     that is not finite where an order needs it, a part outside 0-1, a price that is not
@@ -115,29 +121,33 @@ def checked(signals: object, count: int) -> Signals:
     """
     if not isinstance(signals, Signals):
         raise InvalidRequest("signals", "must be Signals", type(signals).__name__)
+    if isinstance(signals, CheckedSignals) and len(signals.flags) == count:
+        return signals
     for name in _FLAGS:
         _check_array(signals, name, "b", count)
     for name in VALUES:
         _check_array(signals, name, "f", count)
+    if signals.enter_long is not None and signals.enter_short is not None:
+        both = signals.enter_long & signals.enter_short
+        if both.any():
+            row = int(both.argmax())
+            raise InvalidRequest(
+                "signals.enter_short", f"must not enter both sides at once (bar {row})"
+            )
     actions = signals.actions(count)
-    both = actions & (ENTER_LONG | ENTER_SHORT) == ENTER_LONG | ENTER_SHORT
-    if both.any():
-        raise InvalidRequest(
-            "signals.enter_short", f"must not enter both sides at once (bar {int(both.argmax())})"
-        )
-    wished = actions != 0
+    arrays = {name: getattr(signals, name) for name in (*_FLAGS, *VALUES)}
     for name in VALUES:
-        value = getattr(signals, name)
+        value = arrays[name]
         if value is None:
             continue
-        used = wished & ~np.isnan(value)
+        used = (actions != 0) & ~np.isnan(value)
         largest = 1.0 if name in _PARTS else np.finfo(np.float64).max
         wrong = used & ~((value > 0.0) & (value <= largest))
         if wrong.any():
             row = int(wrong.argmax())
             rule = "above 0 and at most 1" if name in _PARTS else "above 0 and finite"
             raise InvalidRequest(f"signals.{name}", f"must be {rule} (bar {row})", value[row])
-    return signals
+    return CheckedSignals(**arrays, flags=actions)
 
 
 def _check_array(signals: Signals, name: str, kind: str, count: int) -> None:

@@ -295,7 +295,7 @@ def _wishes(stage: Stage, signals: Sequence[Signals], settings: Settings) -> Wis
         for name, column in zip(values, columns, strict=True):
             values[name].append(None if column is None else frame.on_grid(column, np.nan))
     return Wishes(
-        np.stack(actions),
+        _side_by_side(actions),
         **{name: _stacked(columns, len(frames[0])) for name, columns in values.items()},
     )
 
@@ -327,8 +327,7 @@ def _config(settings: Settings, mode: int, symbols: int) -> np.ndarray:
     if not 0 <= mode < len(INTRABAR_MODES):
         raise InvalidRequest("intrabar", f"must be one of {', '.join(INTRABAR_MODES)}", mode)
     maker = settings.maker_fee_rate
-    config = np.zeros(1, dtype=CONFIG)
-    for name, value in dict(
+    values = dict(
         capital=float(settings.initial_capital),
         taker_fee=float(settings.fee_rate),
         maker_fee=float(settings.fee_rate if maker is None else maker),
@@ -351,9 +350,8 @@ def _config(settings: Settings, mode: int, symbols: int) -> np.ndarray:
         daily_loss=_off(risk.daily_loss_pct),
         drawdown=_off(risk.max_drawdown_pct),
         mode=mode,
-    ).items():
-        config[name] = value
-    return config
+    )
+    return np.array([tuple(values[name] for name in CONFIG.names)], dtype=CONFIG)
 
 
 def _off(percent: float | None) -> float:

@@ -23,6 +23,7 @@ from candlevault.backtest.indicators.comparison import (
     at_least,
     at_most,
     below,
+    crosses,
     crosses_above,
     crosses_below,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "atr",
     "below",
     "bollinger",
+    "crosses",
     "crosses_above",
     "crosses_below",
     "ema",

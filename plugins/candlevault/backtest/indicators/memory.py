@@ -52,15 +52,18 @@ def remembered(function: Callable) -> Callable:
         memories = _open_memories
         if not memories:
             return _sealed(function(*args, **kwargs))
-        call = signature.bind(*args, **kwargs)
-        call.apply_defaults()
-        key = _key(function, call.args)
+        given = args
+        if kwargs or len(args) < len(signature.parameters):
+            call = signature.bind(*args, **kwargs)
+            call.apply_defaults()
+            given = call.args
+        key = _key(function, given)
         if key is None:
             return _sealed(function(*args, **kwargs))
         found = memories[-1].find(key)
         if found is not None:
             return found
-        return memories[-1].keep(key, call.args, _sealed(function(*args, **kwargs)))
+        return memories[-1].keep(key, given, _sealed(function(*args, **kwargs)))
 
     return answer
 

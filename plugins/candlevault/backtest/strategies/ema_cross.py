@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from candlevault.backtest.frame import Bars
-from candlevault.backtest.indicators import crosses_above, crosses_below, ema
+from candlevault.backtest.indicators import crosses, ema
 from candlevault.backtest.signals import Signals
 from candlevault.backtest.strategies.contract import Ascending, Parameter, Params, Strategy
 
@@ -29,7 +29,7 @@ def lines(bars: Bars, params: Params) -> dict[str, np.ndarray]:
 def signals(bars: Bars, params: Params) -> Signals:
     """Long from where the fast average crosses above the slow one, short from where below."""
     fast, slow = lines(bars, params).values()
-    above, below = crosses_above(fast, slow), crosses_below(fast, slow)
+    above, below = crosses(fast, slow)
     return Signals(enter_long=above, exit_long=below, enter_short=below, exit_short=above)
 
 

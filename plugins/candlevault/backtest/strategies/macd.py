@@ -17,7 +17,7 @@ import numpy as np
 
 from candlevault.backtest import indicators
 from candlevault.backtest.frame import Bars
-from candlevault.backtest.indicators import crosses_above, crosses_below
+from candlevault.backtest.indicators import crosses
 from candlevault.backtest.signals import Signals
 from candlevault.backtest.strategies.contract import Ascending, Parameter, Params, Strategy
 
@@ -34,7 +34,7 @@ def signals(bars: Bars, params: Params) -> Signals:
     """Long from where the line crosses above its signal, short from where below."""
     # Along a straight move they differ only by the rounding of averages as large as the price.
     line, signal, _ = (bars.close + value for value in lines(bars, params).values())
-    above, below = crosses_above(line, signal), crosses_below(line, signal)
+    above, below = crosses(line, signal)
     return Signals(enter_long=above, exit_long=below, enter_short=below, exit_short=above)
 
 
