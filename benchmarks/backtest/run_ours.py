@@ -7,9 +7,9 @@ import datetime
 from benchmarks.backtest import contender, workload
 from candlevault import timeframe
 from candlevault.backtest import metrics
+from candlevault.backtest.data.frame import BacktestFrame, build_frame
+from candlevault.backtest.data.inputs import Inputs
 from candlevault.backtest.engine import simulation
-from candlevault.backtest.frame import BacktestFrame, build_frame
-from candlevault.backtest.inputs import Inputs
 from candlevault.backtest.metrics import Metrics
 from candlevault.backtest.risk import Settings
 from candlevault.backtest.search import parsing, running

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from candlevault import timeframe as timeframes
-from candlevault.backtest.frame import build_frame
+from candlevault.backtest.data.frame import build_frame
 from candlevault.windows import Window
 
 START_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z, a Monday

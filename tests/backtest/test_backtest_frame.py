@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candlevault import timeframe as timeframes
-from candlevault.backtest.frame import build_frame
+from candlevault.backtest.data.frame import build_frame
 from candlevault.errors import DataMissing, InvalidRequest
 from candlevault.windows import Window
 

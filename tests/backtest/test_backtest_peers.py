@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 
 from candlevault import paths, timeframe
+from candlevault.backtest.data.frame import BacktestFrame, build_frame
 from candlevault.backtest.engine.codes import OPTIMISTIC, PESSIMISTIC
 from candlevault.backtest.engine.simulation import Simulation, simulate, stage
-from candlevault.backtest.frame import BacktestFrame, build_frame
 from candlevault.backtest.risk import RiskRules, Settings
 from candlevault.backtest.signals import Signals
 from candlevault.backtest.strategies import rsi_reversion, sma_cross

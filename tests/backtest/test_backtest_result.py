@@ -14,8 +14,8 @@ import pytest
 import candlevault
 from candlevault import timeframe as timeframes
 from candlevault.backtest import result as results
-from candlevault.backtest.frame import build_frame
-from candlevault.backtest.inputs import Inputs
+from candlevault.backtest.data.frame import build_frame
+from candlevault.backtest.data.inputs import Inputs
 from candlevault.backtest.payload import parse
 from candlevault.backtest.versions import code_versions
 from candlevault.errors import InvalidRequest

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from candlevault.backtest import bounds
 from candlevault.backtest.engine.codes import OPTIMISTIC, PESSIMISTIC, RESOLVED
 from candlevault.backtest.engine.simulation import simulate, stage
 from candlevault.backtest.engine.tables import Finer
 from candlevault.backtest.risk import EntryOrders, RiskRules, Settings, Sizing
 from candlevault.backtest.signals import Signals
+from candlevault.backtest.trust import bounds
 from tests.support.trading import long_only
 
 QUIET = (100, 101, 99, 100)

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from candlevault.backtest.data.frame import build_frame
 from candlevault.backtest.engine.simulation import Simulation, simulate, stage
-from candlevault.backtest.frame import build_frame
 from candlevault.backtest.risk import EntryOrders, RiskRules, Settings, Sizing
 from candlevault.backtest.signals import Signals
 from candlevault.timeframe import parse

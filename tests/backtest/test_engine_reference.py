@@ -8,8 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from candlevault.backtest.data.frame import build_frame
 from candlevault.backtest.engine.codes import OPTIMISTIC, PESSIMISTIC, RESOLVED
-from candlevault.backtest.frame import build_frame
 from candlevault.backtest.risk import EntryOrders, RiskRules, Settings, Sizing
 from candlevault.backtest.signals import Signals
 from candlevault.timeframe import parse

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candlevault import timeframe
+from candlevault.backtest.data.funding import needed, on_grid
 from candlevault.backtest.engine.simulation import simulate, stage
-from candlevault.backtest.funding import needed, on_grid
 from candlevault.backtest.risk import RiskRules, Settings, Sizing
 from candlevault.errors import InvalidRequest
 from candlevault.funding import FundingEvents

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from candlevault.backtest import evaluation, indicators, lookahead
-from candlevault.backtest.frame import Bars
+from candlevault.backtest import indicators
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.signals import Signals
-from candlevault.backtest.strategies import registry
+from candlevault.backtest.strategies import evaluation, registry
 from candlevault.backtest.strategies.contract import Strategy
+from candlevault.backtest.trust import lookahead
 from candlevault.backtest.user_strategies import description
 from candlevault.errors import StrategyFailed
 from tests.support.user_strategies import bars_of, file_of, line_of, text

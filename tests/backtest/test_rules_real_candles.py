@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from candlevault.backtest.frame import Bars
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.rules.tree import PRICES
 from candlevault.backtest.strategies import registry
 from tests.support.rules import same

@@ -14,7 +14,7 @@ import pytest
 
 from candlevault import paths
 from candlevault.backtest import result as results
-from candlevault.backtest.preparation import prepare
+from candlevault.backtest.data.preparation import prepare
 from candlevault.backtest.search import concluding, jobs
 from candlevault.backtest.search.parsing import parse
 from candlevault.backtest.signals import Signals

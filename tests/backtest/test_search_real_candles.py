@@ -6,8 +6,8 @@ import pytest
 
 from candlevault import timeframe as timeframes
 from candlevault.backtest import result as results
-from candlevault.backtest.frame import build_frame
-from candlevault.backtest.inputs import Inputs
+from candlevault.backtest.data.frame import build_frame
+from candlevault.backtest.data.inputs import Inputs
 from candlevault.backtest.search import folds, running, walk_forward
 from candlevault.backtest.search.deflated_sharpe import deflate
 from candlevault.backtest.search.parsing import parse

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from candlevault.backtest import result as results
-from candlevault.backtest.inputs import Inputs
+from candlevault.backtest.data.inputs import Inputs
 from candlevault.backtest.search import running
 from candlevault.backtest.search.folds import cut
 from candlevault.backtest.signals import Signals

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candlevault.backtest import result as results
-from candlevault.backtest.frame import build_frame
-from candlevault.backtest.inputs import Inputs
+from candlevault.backtest.data.frame import build_frame
+from candlevault.backtest.data.inputs import Inputs
 from candlevault.backtest.payload import canonical as backtest_canonical
 from candlevault.backtest.payload import parse as parse_backtest
 from candlevault.backtest.search import folds, running, walk_forward

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from candlevault.backtest.data.frame import build_frame
 from candlevault.backtest.engine.codes import ENTER_LONG, ENTER_SHORT, EXIT_LONG, EXIT_SHORT
-from candlevault.backtest.frame import build_frame
 from candlevault.backtest.indicators import remembering
 from candlevault.backtest.signals import checked
 from candlevault.backtest.strategies import registry, sma_cross

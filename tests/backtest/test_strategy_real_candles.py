@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from candlevault.backtest.frame import build_frame
+from candlevault.backtest.data.frame import build_frame
 from candlevault.timeframe import parse as timeframe
 from candlevault.windows import Window
 from tests.support.wishes import signals_of

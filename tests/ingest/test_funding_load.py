@@ -16,8 +16,8 @@ import psycopg
 import pytest
 
 from candlevault import decimals, paths, timeframe
-from candlevault.backtest.frame import build_frame
-from candlevault.backtest.funding import needed, on_grid
+from candlevault.backtest.data.frame import build_frame
+from candlevault.backtest.data.funding import needed, on_grid
 from candlevault.errors import (
     BadPayload,
     InvalidRequest,

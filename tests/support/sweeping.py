@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from candlevault import timeframe as timeframes
-from candlevault.backtest.frame import BacktestFrame, build_frame
+from candlevault.backtest.data.frame import BacktestFrame, build_frame
 from candlevault.backtest.search.parsing import parse
 from candlevault.backtest.search.request import SweepRequest
 from candlevault.windows import Window

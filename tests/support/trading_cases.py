@@ -12,9 +12,9 @@ from random import Random
 import numpy as np
 
 from candlevault import timeframe as timeframes
+from candlevault.backtest.data.frame import BacktestFrame, build_frame
 from candlevault.backtest.engine.simulation import Simulation, simulate, stage
 from candlevault.backtest.engine.tables import Finer
-from candlevault.backtest.frame import BacktestFrame, build_frame
 from candlevault.backtest.risk import EntryOrders, RiskRules, Settings, Sizing
 from candlevault.backtest.signals import Signals
 from candlevault.windows import Window

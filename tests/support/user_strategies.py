@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from candlevault.backtest.frame import Bars
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.user_strategies.folder import StrategyFile
 
 HOUR_MS = 3_600_000

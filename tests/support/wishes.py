@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from candlevault.backtest.frame import BacktestFrame
+from candlevault.backtest.data.frame import BacktestFrame
 from candlevault.backtest.signals import Signals, checked
 from candlevault.backtest.strategies import registry
 

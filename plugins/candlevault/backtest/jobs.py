@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from candlevault.backtest import advice, outcomes, reading, saved
+from candlevault.backtest import advice, outcomes, saved
 from candlevault.backtest import payload as payloads
-from candlevault.backtest.preparation import prepare
-from candlevault.backtest.reading import Gathered
+from candlevault.backtest.data import reading
+from candlevault.backtest.data.preparation import prepare
+from candlevault.backtest.data.reading import Gathered
 from candlevault.errors import CandlevaultError, DataMissing, InvalidRequest, UnknownSymbol
 from candlevault.providers.contract import Venue
 from candlevault.series import Series

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from candlevault.backtest import lookahead
 from candlevault.backtest import result as results
+from candlevault.backtest.data.preparation import Prepared
 from candlevault.backtest.metrics import drawdowns
 from candlevault.backtest.payload import BacktestRequest
-from candlevault.backtest.preparation import Prepared
 from candlevault.backtest.result import BacktestResult
 from candlevault.backtest.significance import bootstrap, random_entry, seed_of
 from candlevault.backtest.strategies import registry
-from candlevault.backtest.trust import report
+from candlevault.backtest.trust import lookahead, report
 from candlevault.errors import StrategyFailed
 from candlevault.storage.backtests import EquityCurve, Outcome
 from candlevault.storage.database import Connect

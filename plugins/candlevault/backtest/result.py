@@ -14,19 +14,20 @@ from typing import Protocol
 
 import numpy as np
 
-from candlevault.backtest import bounds, metrics
-from candlevault.backtest.bounds import Bounds
+from candlevault.backtest import metrics
+from candlevault.backtest.data.frame import BacktestFrame
+from candlevault.backtest.data.inputs import Inputs
 from candlevault.backtest.engine.codes import INTRABAR_MODES, RESOLVED
 from candlevault.backtest.engine.simulation import Simulation, simulate
 from candlevault.backtest.engine.tables import Finer
 from candlevault.backtest.engine.trades import Trade
-from candlevault.backtest.evaluation import evaluate
-from candlevault.backtest.frame import BacktestFrame
-from candlevault.backtest.inputs import Inputs
 from candlevault.backtest.metrics import Metrics
 from candlevault.backtest.payload import BacktestRequest, canonical, payload_hash
 from candlevault.backtest.signals import Signals
 from candlevault.backtest.strategies import registry
+from candlevault.backtest.strategies.evaluation import evaluate
+from candlevault.backtest.trust import bounds
+from candlevault.backtest.trust.bounds import Bounds
 from candlevault.backtest.versions import code_versions
 from candlevault.errors import InvalidRequest
 from candlevault.windows import expected_open_times

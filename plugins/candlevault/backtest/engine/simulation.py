@@ -81,6 +81,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from candlevault.backtest.data.frame import BacktestFrame, Bars
 from candlevault.backtest.engine import loop
 from candlevault.backtest.engine.codes import (
     ENTER_LONG,
@@ -106,7 +107,6 @@ from candlevault.backtest.engine.tables import (
     Wishes,
 )
 from candlevault.backtest.engine.trades import Trade, TradeLog
-from candlevault.backtest.frame import BacktestFrame, Bars
 from candlevault.backtest.indicators import atr
 from candlevault.backtest.risk import VOLATILITY_TARGET, EntryOrders, Settings
 from candlevault.backtest.signals import Signals, checked

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from candlevault.backtest.frame import ABSENT_MODES
+from candlevault.backtest.data.frame import ABSENT_MODES
 from candlevault.backtest.risk import EntryOrders, RiskRules, Settings
 from candlevault.funding import is_paid
 from candlevault.series import Series

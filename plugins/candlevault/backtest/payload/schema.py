@@ -7,8 +7,8 @@ strategy's own settings, times against the clock.
 
 from __future__ import annotations
 
+from candlevault.backtest.data.frame import ABSENT_MODES
 from candlevault.backtest.engine.codes import INTRABAR_MODES, ORDER_KINDS
-from candlevault.backtest.frame import ABSENT_MODES
 from candlevault.backtest.payload.fields import (
     LARGEST_AMOUNT,
     choice,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from candlevault.backtest.frame import Bars
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.indicators import previous
 from candlevault.backtest.rules import truth
 from candlevault.backtest.rules.functions import catalogue

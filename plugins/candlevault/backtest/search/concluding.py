@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from candlevault.backtest import lookahead
 from candlevault.backtest.metrics import Metrics
 from candlevault.backtest.search import parsing, running, walk_forward
 from candlevault.backtest.search.deflated_sharpe import deflate
 from candlevault.backtest.search.jobs import Say, State, read, telling
 from candlevault.backtest.search.ranking import Ranking, rank
 from candlevault.backtest.search.walk_forward import WalkForwardResult
+from candlevault.backtest.trust import lookahead
 from candlevault.errors import NotRepeated
 from candlevault.storage import sweep_results, sweeps
 from candlevault.storage.backtests import EquityCurve

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from candlevault.backtest.data.frame import PRICES, BacktestFrame, Bars
+from candlevault.backtest.data.inputs import Inputs
 from candlevault.backtest.engine.simulation import stage
-from candlevault.backtest.frame import PRICES, BacktestFrame, Bars
-from candlevault.backtest.inputs import Inputs
 from candlevault.backtest.payload import BacktestRequest
 from candlevault.backtest.search.request import WalkForward
 from candlevault.errors import InvalidRequest

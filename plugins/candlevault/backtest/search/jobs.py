@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from candlevault.backtest import advice, gate, saved
-from candlevault.backtest.gate import Fetch
-from candlevault.backtest.inputs import Inputs
+from candlevault.backtest import advice, saved
+from candlevault.backtest.data import gate
+from candlevault.backtest.data.gate import Fetch
+from candlevault.backtest.data.inputs import Inputs
+from candlevault.backtest.data.preparation import Prepared, prepare
+from candlevault.backtest.data.reading import Gathered, Revisions
 from candlevault.backtest.metrics import Metrics
-from candlevault.backtest.preparation import Prepared, prepare
-from candlevault.backtest.reading import Gathered, Revisions
 from candlevault.backtest.search import folds, parsing, running, walk_forward
 from candlevault.backtest.search.folds import Fold
 from candlevault.backtest.search.recipe import inside

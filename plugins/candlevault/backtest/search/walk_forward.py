@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from candlevault.backtest import metrics
+from candlevault.backtest.data.inputs import Inputs
 from candlevault.backtest.engine.codes import REFUSALS
 from candlevault.backtest.engine.simulation import Simulation, simulate
 from candlevault.backtest.engine.tables import QUESTION, TRADE
 from candlevault.backtest.engine.trades import TradeLog
-from candlevault.backtest.inputs import Inputs
 from candlevault.backtest.metrics import Metrics
 from candlevault.backtest.search import running
 from candlevault.backtest.search.folds import Fold, cut

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from candlevault.backtest.frame import Bars
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.indicators import above, at_least, at_most, below, bollinger
 from candlevault.backtest.signals import Signals
 from candlevault.backtest.strategies.contract import Parameter, Params, Strategy

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from candlevault.backtest.frame import Bars
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.schema import conform
 from candlevault.backtest.signals import Signals
 from candlevault.errors import InvalidRequest

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from candlevault.backtest.frame import Bars
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.indicators import crosses, ema
 from candlevault.backtest.signals import Signals
 from candlevault.backtest.strategies.contract import Ascending, Parameter, Params, Strategy

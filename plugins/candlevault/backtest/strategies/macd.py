@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from candlevault.backtest import indicators
-from candlevault.backtest.frame import Bars
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.indicators import crosses
 from candlevault.backtest.signals import Signals
 from candlevault.backtest.strategies.contract import Ascending, Parameter, Params, Strategy

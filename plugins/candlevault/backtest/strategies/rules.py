@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from candlevault.backtest.frame import Bars
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.rules import evaluation
 from candlevault.backtest.rules.functions import TALIB_VERSION
 from candlevault.backtest.rules.params_schema import params_schema

@@ -8,12 +8,12 @@ import numpy as np
 
 from candlevault import windows
 from candlevault.backtest import result as results
-from candlevault.backtest.lookahead import Checked
+from candlevault.backtest.data.preparation import Prepared, prepare
+from candlevault.backtest.data.reading import Reading, Revisions
 from candlevault.backtest.payload import BacktestRequest
-from candlevault.backtest.preparation import Prepared, prepare
-from candlevault.backtest.reading import Reading, Revisions
 from candlevault.backtest.result import BacktestResult
 from candlevault.backtest.trust import touching, warm_up
+from candlevault.backtest.trust.lookahead import Checked
 from candlevault.storage import doubts, series_registry
 from candlevault.storage.database import Connect
 

@@ -9,10 +9,10 @@ from datetime import datetime
 
 from candlevault.backtest import outcomes
 from candlevault.backtest import payload as payloads
+from candlevault.backtest.data.preparation import Prepared, prepare
+from candlevault.backtest.data.reading import Revisions
 from candlevault.backtest.metrics.buy_and_hold import curve as buy_and_hold_curve
 from candlevault.backtest.payload import BacktestRequest
-from candlevault.backtest.preparation import Prepared, prepare
-from candlevault.backtest.reading import Revisions
 from candlevault.storage import backtests
 from candlevault.storage.backtests import Outcome, StoredResult
 from candlevault.storage.database import Connect

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from candlevault.backtest.data.inputs import Inputs
 from candlevault.backtest.engine.simulation import Simulation, simulate
-from candlevault.backtest.inputs import Inputs
 from candlevault.backtest.payload import BacktestRequest
 from candlevault.backtest.result import BacktestResult, signals_of
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 
 import numpy as np
 
-from candlevault.backtest.frame import Bars
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.signals import VALUES, Signals, checked
 from candlevault.backtest.user_strategies.folder import StrategyFile
 from candlevault.backtest.user_strategies.messages import Unreadable

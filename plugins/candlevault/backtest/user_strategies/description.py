@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
 
-from candlevault.backtest.frame import Bars
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.signals import Signals
 from candlevault.backtest.strategies.contract import Ascending, Parameter, Params, Strategy
 from candlevault.backtest.user_strategies import calls

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from candlevault.backtest.frame import Bars
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.signals import VALUES, Signals, checked
 from candlevault.backtest.strategies.contract import Strategy
 from candlevault.backtest.user_strategies import messages

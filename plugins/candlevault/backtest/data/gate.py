@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from candlevault.backtest import reading
+from candlevault.backtest.data import reading
+from candlevault.backtest.data.reading import Gathered
 from candlevault.backtest.payload import BacktestRequest
-from candlevault.backtest.reading import Gathered
 from candlevault.errors import DataMissing, InvalidRequest, UnknownSymbol
 from candlevault.providers.contract import Venue
 from candlevault.series import Series

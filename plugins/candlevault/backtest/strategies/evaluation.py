@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from candlevault.backtest.frame import Bars
+from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.signals import Signals, checked
 from candlevault.backtest.strategies.contract import Params, Strategy
 from candlevault.backtest.user_strategies.description import ConfinedSignals

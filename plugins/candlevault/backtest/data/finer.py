@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from candlevault import decimals, timeframe, windows
-from candlevault.backtest import reading
+from candlevault.backtest.data import reading
+from candlevault.backtest.data.reading import Reading, Revisions
 from candlevault.backtest.engine.simulation import Simulation
 from candlevault.backtest.engine.tables import Finer
 from candlevault.backtest.payload import BacktestRequest
-from candlevault.backtest.reading import Reading, Revisions
 from candlevault.errors import CandlevaultError
 from candlevault.series import Series
 from candlevault.storage.backtests import Read

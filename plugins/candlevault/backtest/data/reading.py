@@ -15,7 +15,7 @@ import psycopg
 import pyarrow as pa
 
 from candlevault import candles, identities
-from candlevault.backtest.funding import needed
+from candlevault.backtest.data.funding import needed
 from candlevault.backtest.payload import BacktestRequest
 from candlevault.series import Series
 from candlevault.storage import candle_reads, funding, series_registry

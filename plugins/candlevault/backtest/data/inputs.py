@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from candlevault.backtest.data.frame import BacktestFrame, Bars
 from candlevault.backtest.engine.simulation import Stage, stage
-from candlevault.backtest.frame import BacktestFrame, Bars
 
 
 @dataclass(frozen=True, slots=True, eq=False)

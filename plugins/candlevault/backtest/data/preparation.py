@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from candlevault import decimals
-from candlevault.backtest import reading
-from candlevault.backtest.finer import Fetch, FinerCandles
-from candlevault.backtest.frame import BacktestFrame, build_frame
-from candlevault.backtest.funding import on_grid
-from candlevault.backtest.inputs import Inputs
+from candlevault.backtest.data import reading
+from candlevault.backtest.data.finer import Fetch, FinerCandles
+from candlevault.backtest.data.frame import BacktestFrame, build_frame
+from candlevault.backtest.data.funding import on_grid
+from candlevault.backtest.data.inputs import Inputs
+from candlevault.backtest.data.reading import Reading, Revisions
 from candlevault.backtest.payload import BacktestRequest
-from candlevault.backtest.reading import Reading, Revisions
 from candlevault.errors import DataMissing
 from candlevault.storage.backtests import Read
 from candlevault.storage.database import Connect
