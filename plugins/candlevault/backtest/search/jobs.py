@@ -8,11 +8,11 @@ it. A step that fails ends the record with a message before it raises.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from candlevault.backtest import advice, saved
+from candlevault.backtest import ending, saved
 from candlevault.backtest.data import gate
 from candlevault.backtest.data.gate import Fetch
 from candlevault.backtest.data.inputs import Inputs
@@ -24,11 +24,10 @@ from candlevault.backtest.search.folds import Fold
 from candlevault.backtest.search.recipe import inside
 from candlevault.backtest.search.request import SweepRequest
 from candlevault.backtest.versions import code_versions
-from candlevault.errors import CandlevaultError, InvalidRequest, StorageError
+from candlevault.errors import StorageError
 from candlevault.providers.contract import Venue
 from candlevault.series import Series
 from candlevault.storage import sweep_results, sweeps
-from candlevault.storage.backtests import Failure
 from candlevault.storage.database import Connect
 from candlevault.storage.sweep_results import BatchRange, Plan, PointResult
 from candlevault.storage.sweeps import Description, SweepRecord
@@ -270,22 +269,15 @@ def versions_of(request: SweepRequest) -> dict[str, str]:
     }
 
 
-@contextmanager
 def telling(
     connect: Connect, dag_run_id: str, step: str, batch: int | None = None
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """End the record when the block fails, or note what a retry has to get past."""
-    try:
-        yield
-    except CandlevaultError as error:
-        refused = isinstance(error, InvalidRequest)
-        message = str(error) if refused else f"{type(error).__name__}: {error}"
-        if error.transient:
-            sweeps.note(connect, dag_run_id, message)
-        else:
-            why = Failure(message, step, error.field if refused else None, advice.for_error(error))
-            sweeps.fail(connect, dag_run_id, why, batch=batch)
-        raise
+    return ending.telling(
+        step,
+        lambda failure: sweeps.fail(connect, dag_run_id, failure, batch=batch),
+        lambda message: sweeps.note(connect, dag_run_id, message),
+    )
 
 
 def _stored(metrics: Metrics) -> dict[str, object]:
