@@ -1,4 +1,4 @@
-"""Ends, every five minutes, the records of backtests whose run is over but was killed or
+"""Ends, every five minutes, the records of backtests and sweeps whose run is over but was killed or
 cancelled before it could end its record itself. Without this a record could stay `running`
 for ever.
 """

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from candlevault.backtest import indicators
+from candlevault.backtest import evaluation, indicators
 from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.signals import Signals
-from candlevault.backtest.strategies import evaluation, registry
+from candlevault.backtest.strategies import registry
 from candlevault.backtest.strategies.contract import Strategy
 from candlevault.backtest.trust import lookahead
 from candlevault.backtest.user_strategies import description

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from candlevault import config, paths
-from candlevault.backtest.strategies import evaluation, registry
+from candlevault.backtest import evaluation
+from candlevault.backtest.strategies import registry
 from candlevault.backtest.strategies.contract import Ascending, Parameter
 from candlevault.backtest.trust import lookahead
 from candlevault.backtest.user_strategies import (

@@ -17,6 +17,7 @@ COLLECTIVE = {
     "market_sync",
     "backtest",
     "cancel_backtest",
+    "cancel_sweep",
     "reconcile_backtests",
     "strategies",
     "sweep",

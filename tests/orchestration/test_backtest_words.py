@@ -194,7 +194,7 @@ def webhook(monkeypatch):
 
 
 def test_an_end_is_posted_to_the_webhook(worker, webhook):
-    announcing.failed("run-1", "symbol: unknown", 7)
+    announcing.failed("backtest", "run-1", 7, "symbol: unknown")
     assert webhook.heard == [
         {"event": "backtest.failed", "dag_run_id": "run-1", "backtest_id": 7,
          "message": "symbol: unknown"}]
@@ -202,10 +202,10 @@ def test_an_end_is_posted_to_the_webhook(worker, webhook):
 
 def test_a_webhook_that_refuses_is_tried_again_and_never_fails_the_run(worker, webhook):
     webhook.statuses = [500, 302]
-    announcing.failed("run-1", "x", None)
+    announcing.failed("sweep", "run-1", None, "x")
     assert len(webhook.heard) == 3
     webhook.statuses = [500] * 9
-    announcing.failed("run-1", "x", None)
+    announcing.failed("sweep", "run-1", None, "x")
     assert len(webhook.heard) == 6
     assert len(worker.told("did not take")) == 5
     assert not worker.told("secret-word")
@@ -213,7 +213,7 @@ def test_a_webhook_that_refuses_is_tried_again_and_never_fails_the_run(worker, w
 
 def test_a_webhook_that_is_away_does_not_leak_its_address(worker, monkeypatch):
     monkeypatch.setenv("CANDLEVAULT_WEBHOOK_URL", "http://127.0.0.1:9/hook?key=secret-word")
-    announcing.failed("run-1", "x", None)
+    announcing.failed("sweep", "run-1", None, "x")
     assert len(worker.told("ConnectionError")) == 3
     assert not worker.told("secret-word")
 
@@ -221,7 +221,8 @@ def test_a_webhook_that_is_away_does_not_leak_its_address(worker, monkeypatch):
 def test_completion_is_on_the_asset_for_who_follows_it(worker, webhook, monkeypatch):
     events = {backtest_dag.RESULTS: SimpleNamespace(extra=None)}
     monkeypatch.setattr(announcing, "get_current_context", lambda: {"outlet_events": events})
-    announcing.completed("run-1", {"backtest_id": 3, "final_equity": 1.5})
+    figures = {"backtest_id": 3, "final_equity": 1.5}
+    announcing.completed("backtest", backtest_dag.RESULTS, "run-1", figures)
     word = {"event": "backtest.completed", "dag_run_id": "run-1", "backtest_id": 3,
             "final_equity": 1.5}
     assert events[backtest_dag.RESULTS].extra == word

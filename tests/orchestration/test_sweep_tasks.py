@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 from candlevault.backtest.search import jobs
 from candlevault.backtest.search.parsing import canonical, parse
 from candlevault.backtest.search.schema import REQUIRED, properties
-from candlevault.orchestration import runtime, sweep_dag, sweep_tasks
+from candlevault.orchestration import announcing, runtime, sweep_dag, sweep_tasks
 from candlevault.storage import sweep_results, sweeps
 from tests.support.market import HOUR, ReplayFiles, ms, simulated, venue_at
 
@@ -49,6 +49,7 @@ def task(worker, venue, monkeypatch):
         "outlet_events": worker.events,
     }
     monkeypatch.setattr(sweep_tasks, "get_current_context", lambda: context)
+    monkeypatch.setattr(announcing, "get_current_context", lambda: context)
     monkeypatch.setattr(sweep_tasks, "venue_of", lambda *_: venue_at(venue.base_url))
     monkeypatch.setattr(runtime, "run_state_of", lambda dag_id: lambda run_id: "running")
     worker.context = context
@@ -87,6 +88,30 @@ def test_keys_the_form_does_not_know_reach_the_check(task):
     with pytest.raises(AirflowFailException, match="surprise"):
         sweep_tasks.accept()
     assert sweeps.get(task.connect, "run-1").failed_field == "surprise"
+
+
+def test_a_refused_sweep_is_announced(task, monkeypatch):
+    heard = []
+    monkeypatch.setattr(announcing, "failed", lambda *word: heard.append(word))
+    task.context["dag_run"] = SimpleNamespace(conf=CONF | {"surprise": 1})
+    with pytest.raises(AirflowFailException, match="surprise"):
+        sweep_tasks.accept()
+    ((what, run_id, number, message),) = heard
+    assert (what, run_id) == ("sweep", "run-1")
+    assert number == sweeps.get(task.connect, "run-1").sweep_id
+    assert "surprise" in message
+
+
+def test_asking_for_a_cancel_by_the_dag(task):
+    dag = sweep_dag.build_cancel("Cancels in these tests.")
+    assert list(dag.params) == ["sweep_id"]
+    planned(task)
+    number = sweeps.get(task.connect, "run-1").sweep_id
+    task.context["params"] = {"sweep_id": number}
+    assert sweep_tasks.cancel() == {"sweep_id": number, "status": "running"}
+    task.context["params"] = {"sweep_id": number + 1}
+    with pytest.raises(AirflowFailException, match="no such sweep"):
+        sweep_tasks.cancel()
 
 
 def test_a_cancelled_sweep_stops_before_its_next_task(task):

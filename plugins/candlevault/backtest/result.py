@@ -21,11 +21,11 @@ from candlevault.backtest.engine.codes import INTRABAR_MODES, RESOLVED
 from candlevault.backtest.engine.simulation import Simulation, simulate
 from candlevault.backtest.engine.tables import Finer
 from candlevault.backtest.engine.trades import Trade
+from candlevault.backtest.evaluation import evaluate
 from candlevault.backtest.metrics import Metrics
 from candlevault.backtest.payload import BacktestRequest, canonical, payload_hash
 from candlevault.backtest.signals import Signals
 from candlevault.backtest.strategies import registry
-from candlevault.backtest.strategies.evaluation import evaluate
 from candlevault.backtest.trust import bounds
 from candlevault.backtest.trust.bounds import Bounds
 from candlevault.backtest.versions import code_versions

@@ -5,32 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import requests
-from airflow.sdk import get_current_context
+from airflow.sdk import Asset, get_current_context
 
 from candlevault import config
 from candlevault.orchestration import runtime
-from candlevault.orchestration.backtest_dag import RESULTS
 
 _TIMEOUT_S = 10.0
 _TRIES = 3
 
 
-def completed(run_id: str, figures: Mapping[str, object]) -> None:
-    """Tell that a backtest completed: id, run and headline figures."""
-    word = {"event": "backtest.completed", "dag_run_id": run_id, **figures}
+def completed(what: str, asset: Asset, run_id: str, figures: Mapping[str, object]) -> None:
+    """Tell that a backtest or a sweep (`what`) completed: run, id and headline figures."""
+    word = {"event": f"{what}.completed", "dag_run_id": run_id, **figures}
     events = get_current_context().get("outlet_events")
     if events is not None:
-        events[RESULTS].extra = word
+        events[asset].extra = word
     _post(word)
 
 
-def failed(run_id: str, message: str, backtest_id: int | None) -> None:
-    """Tell that a backtest failed, and why."""
+def failed(what: str, run_id: str, number: int | None, message: str) -> None:
+    """Tell that it failed, and why; `number` is its id."""
     _post(
         {
-            "event": "backtest.failed",
+            "event": f"{what}.failed",
             "dag_run_id": run_id,
-            "backtest_id": backtest_id,
+            f"{what}_id": number,
             "message": message,
         }
     )

@@ -144,7 +144,7 @@ def _backtest_id(*, required: bool) -> Param:
 
 
 def build_reconcile(doc: str) -> DAG:
-    """Every five minutes: no record stays open whose run is over."""
+    """Every five minutes: no record of a backtest or a sweep stays open whose run is over."""
     with house.dag(
         "reconcile_backtests",
         doc,
@@ -159,7 +159,14 @@ def build_reconcile(doc: str) -> DAG:
 
             return backtest_tasks.reconcile()
 
+        @task
+        def reconcile_sweeps() -> list[str]:
+            from candlevault.orchestration import sweep_tasks
+
+            return sweep_tasks.reconcile()
+
         reconcile()
+        reconcile_sweeps()
     return dag
 
 

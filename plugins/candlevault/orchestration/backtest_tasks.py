@@ -14,6 +14,7 @@ from candlevault.errors import CandlevaultError, NotRepeated
 from candlevault.ingest import funding, syncs
 from candlevault.ingest.load import SETTLING_MS, Market
 from candlevault.orchestration import announcing, cancelling, runtime
+from candlevault.orchestration.backtest_dag import RESULTS
 from candlevault.providers.registry import venue_of
 from candlevault.series import Series
 from candlevault.storage import backtests
@@ -78,7 +79,7 @@ def execute(request: Mapping[str, object]) -> dict[str, object]:
         _ended_with_word(connect, run_id),
     ):
         figures = jobs.execute(connect, run_id, checked, fetch=_fetch_by(market))
-    announcing.completed(run_id, figures)
+    announcing.completed("backtest", RESULTS, run_id, figures)
     return figures
 
 
@@ -149,14 +150,15 @@ def _ended_with_word(connect: Connect, run_id: str) -> Iterator[None]:
     except CandlevaultError as error:
         if not error.transient:
             record = backtests.get(connect, run_id)
-            announcing.failed(run_id, str(error), record.backtest_id if record else None)
+            number = record.backtest_id if record else None
+            announcing.failed("backtest", run_id, number, str(error))
         raise
 
 
 def end_failed_run(run_id: str) -> None:
     """Outside a task: end the record of a failed run, if nothing ended it before."""
-    backtests.fail(
-        connector_from_environment(),
-        run_id,
-        Failure("the DAG run failed before the backtest was finished (see its task logs)"),
-    )
+    connect = connector_from_environment()
+    why = Failure("the DAG run failed before the backtest was finished (see its task logs)")
+    if backtests.fail(connect, run_id, why):
+        record = backtests.get(connect, run_id)
+        announcing.failed("backtest", run_id, record.backtest_id, record.message)

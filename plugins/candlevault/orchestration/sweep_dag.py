@@ -83,6 +83,34 @@ def build_sweep(doc: str) -> DAG:
     return dag
 
 
+def build_cancel(doc: str) -> DAG:
+    """Ask a running sweep to stop."""
+    with house.dag(
+        "cancel_sweep",
+        doc,
+        tags=["backtest"],
+        params={
+            "sweep_id": Param(
+                type="integer",
+                minimum=1,
+                title="Sweep",
+                description="Id of a sweep in market.sweeps.",
+            )
+        },
+        max_active_runs=4,
+        task_args={"retries": 1, "execution_timeout": timedelta(minutes=5)},
+    ) as dag:
+
+        @task
+        def cancel() -> dict:
+            from candlevault.orchestration import sweep_tasks
+
+            return sweep_tasks.cancel()
+
+        cancel()
+    return dag
+
+
 def _end_record(context) -> None:
     """End the record of a run that failed without having ended it (a killed process)."""
     from candlevault.orchestration import sweep_tasks

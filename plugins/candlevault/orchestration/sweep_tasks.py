@@ -10,9 +10,10 @@ from airflow.sdk import get_current_context
 
 from candlevault import config
 from candlevault.backtest.search import concluding, jobs
+from candlevault.errors import CandlevaultError
 from candlevault.ingest import funding, syncs
 from candlevault.ingest.load import SETTLING_MS
-from candlevault.orchestration import cancelling, runtime
+from candlevault.orchestration import announcing, cancelling, runtime
 from candlevault.orchestration.sweep_dag import RESULTS
 from candlevault.providers.registry import venue_of
 from candlevault.series import Series
@@ -29,11 +30,12 @@ def accept() -> dict[str, object]:
     context = get_current_context()
     # Params are what Airflow validated; keys it was not told of are only in the conf.
     conf = {**context["params"], **(context["dag_run"].conf or {})}
-    with runtime.task_errors():
+    connect, run_id = runtime.connect_by_hook(), context["run_id"]
+    with runtime.task_errors(), _ended_with_word(connect, run_id):
         request = jobs.accept(
-            runtime.connect_by_hook(),
+            connect,
             venue_of,
-            context["run_id"],
+            run_id,
             conf,
             default_venue=config.setting("CANDLEVAULT_VENUE"),
             settling_ms=SETTLING_MS,
@@ -85,10 +87,17 @@ def conclude() -> dict[str, object]:
     connect = runtime.connect_by_hook()
     with _task(connect, run_id):
         figures = concluding.conclude(connect, run_id, say=runtime.say)
-    events = get_current_context().get("outlet_events")
-    if events is not None:
-        events[RESULTS].extra = {"event": "sweep.completed", "dag_run_id": run_id, **figures}
+    announcing.completed("sweep", RESULTS, run_id, figures)
     return figures
+
+
+def cancel() -> dict[str, object]:
+    """Task: ask a running sweep to stop; returns its id and the status it had."""
+    sweep_id = get_current_context()["params"]["sweep_id"]
+    with runtime.task_errors():
+        status = sweeps.request_cancel(runtime.connect_by_hook(), sweep_id)
+    runtime.say(f"sweep {sweep_id} ({status}) is asked to stop")
+    return {"sweep_id": sweep_id, "status": status}
 
 
 def reconcile() -> list[str]:
@@ -99,11 +108,11 @@ def reconcile() -> list[str]:
 
 def end_failed_run(run_id: str) -> None:
     """Outside a task: end the record of a failed run, if nothing ended it before."""
-    sweeps.fail(
-        connector_from_environment(),
-        run_id,
-        Failure("the DAG run failed before the sweep was finished (see its task logs)"),
-    )
+    connect = connector_from_environment()
+    why = Failure("the DAG run failed before the sweep was finished (see its task logs)")
+    if sweeps.fail(connect, run_id, why):
+        record = sweeps.get(connect, run_id)
+        announcing.failed("sweep", run_id, record.sweep_id, record.message)
 
 
 @contextmanager
@@ -118,5 +127,18 @@ def _task(connect: Connect, run_id: str) -> Iterator[None]:
             lambda message: sweeps.cancel(connect, run_id, message),
             lambda: state_of(run_id),
         ),
+        _ended_with_word(connect, run_id),
     ):
         yield
+
+
+@contextmanager
+def _ended_with_word(connect: Connect, run_id: str) -> Iterator[None]:
+    """Announce a sweep that failed for good; the error goes on."""
+    try:
+        yield
+    except CandlevaultError as error:
+        if not error.transient:
+            record = sweeps.get(connect, run_id)
+            announcing.failed("sweep", run_id, record.sweep_id if record else None, str(error))
+        raise

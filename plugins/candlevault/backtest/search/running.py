@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from candlevault.backtest import metrics
+from candlevault.backtest import evaluation, metrics
 from candlevault.backtest.data.inputs import Inputs
 from candlevault.backtest.engine.codes import INTRABAR_MODES
 from candlevault.backtest.engine.simulation import Simulation, simulate
@@ -22,7 +22,6 @@ from candlevault.backtest.indicators import remembering
 from candlevault.backtest.metrics import Metrics
 from candlevault.backtest.search.request import Point, SweepRequest
 from candlevault.backtest.signals import Signals
-from candlevault.backtest.strategies import evaluation
 from candlevault.errors import StrategyFailed
 
 T = TypeVar("T")

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from candlevault.backtest import evaluation
 from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.engine.codes import ENTER_LONG, ENTER_SHORT, EXIT_LONG, EXIT_SHORT
 from candlevault.backtest.signals import Signals
-from candlevault.backtest.strategies import evaluation
 from candlevault.backtest.strategies.contract import Params, Strategy
 from candlevault.errors import StrategyFailed
 from candlevault.timeframe import from_ms
