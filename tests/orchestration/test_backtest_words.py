@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from candlevault.orchestration import (
     announcing,
+    assets,
     backtest_dag,
     backtest_tasks,
     cancelling,
@@ -219,11 +220,11 @@ def test_a_webhook_that_is_away_does_not_leak_its_address(worker, monkeypatch):
 
 
 def test_completion_is_on_the_asset_for_who_follows_it(worker, webhook, monkeypatch):
-    events = {backtest_dag.RESULTS: SimpleNamespace(extra=None)}
+    events = {assets.BACKTESTS: SimpleNamespace(extra=None)}
     monkeypatch.setattr(announcing, "get_current_context", lambda: {"outlet_events": events})
     figures = {"backtest_id": 3, "final_equity": 1.5}
-    announcing.completed("backtest", backtest_dag.RESULTS, "run-1", figures)
+    announcing.completed("backtest", assets.BACKTESTS, "run-1", figures)
     word = {"event": "backtest.completed", "dag_run_id": "run-1", "backtest_id": 3,
             "final_equity": 1.5}
-    assert events[backtest_dag.RESULTS].extra == word
+    assert events[assets.BACKTESTS].extra == word
     assert webhook.heard == [word]

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 from candlevault.backtest.search import jobs
 from candlevault.backtest.search.parsing import canonical, parse
 from candlevault.backtest.search.schema import REQUIRED, properties
-from candlevault.orchestration import announcing, runtime, sweep_dag, sweep_tasks
+from candlevault.orchestration import announcing, assets, runtime, sweep_dag, sweep_tasks
 from candlevault.storage import sweep_results, sweeps
 from tests.support.market import HOUR, ReplayFiles, ms, simulated, venue_at
 
@@ -41,7 +41,7 @@ def venue(tmp_path_factory):
 def task(worker, venue, monkeypatch):
     """What a task of a sweep's run sees; `events` is what was told of the asset."""
     worker.venues["binance"] = venue_at(venue.base_url)
-    worker.events = {sweep_dag.RESULTS: SimpleNamespace(extra={})}
+    worker.events = {assets.SWEEPS: SimpleNamespace(extra={})}
     context = {
         "params": {"rank_by": "sharpe"},
         "run_id": worker.run_id,
@@ -73,7 +73,7 @@ def test_the_tasks_make_a_completed_sweep_and_hand_on_little(task, monkeypatch):
     assert [sweep_tasks.run_batch(batch) for batch in batches] == [5, 5, 6]
     figures = sweep_tasks.conclude()
     assert sweeps.get(task.connect, "run-1").status == "completed"
-    assert task.events[sweep_dag.RESULTS].extra == {
+    assert task.events[assets.SWEEPS].extra == {
         "event": "sweep.completed",
         "dag_run_id": "run-1",
         **figures,

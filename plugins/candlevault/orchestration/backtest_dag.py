@@ -5,13 +5,11 @@ from __future__ import annotations
 import copy
 from datetime import timedelta
 
-from airflow.sdk import DAG, Asset, Param, task
+from airflow.sdk import DAG, Param, task
 
 from candlevault import config
 from candlevault.backtest.payload import REQUIRED, properties
-from candlevault.orchestration import house
-
-RESULTS = Asset(name="backtest results", uri="candlevault://backtests", group="backtests")
+from candlevault.orchestration import assets, house
 
 
 def form() -> dict[str, Param]:
@@ -75,7 +73,7 @@ def build_backtest(doc: str) -> DAG:
 
             return backtest_tasks.gather(request)
 
-        @task(outlets=[RESULTS])
+        @task(outlets=[assets.BACKTESTS])
         def execute(request: dict) -> dict:
             from candlevault.orchestration import backtest_tasks
 

@@ -13,8 +13,7 @@ from candlevault.backtest.trust import verification
 from candlevault.errors import CandlevaultError, NotRepeated
 from candlevault.ingest import funding, syncs
 from candlevault.ingest.load import SETTLING_MS, Market
-from candlevault.orchestration import announcing, cancelling, runtime
-from candlevault.orchestration.backtest_dag import RESULTS
+from candlevault.orchestration import announcing, assets, cancelling, runtime
 from candlevault.providers.registry import venue_of
 from candlevault.series import Series
 from candlevault.storage import backtests
@@ -79,7 +78,7 @@ def execute(request: Mapping[str, object]) -> dict[str, object]:
         _ended_with_word(connect, run_id),
     ):
         figures = jobs.execute(connect, run_id, checked, fetch=_fetch_by(market))
-    announcing.completed("backtest", RESULTS, run_id, figures)
+    announcing.completed("backtest", assets.BACKTESTS, run_id, figures)
     return figures
 
 

@@ -8,8 +8,6 @@ from airflow.sdk import DAG, Param, task
 
 from candlevault.orchestration import house
 
-ACTIONS = ("list", "save", "retire")
-
 
 def build_strategies(doc: str) -> DAG:
     """One DAG run is one action."""
@@ -21,7 +19,7 @@ def build_strategies(doc: str) -> DAG:
             "action": Param(
                 "list",
                 type="string",
-                enum=list(ACTIONS),
+                enum=["list", "save", "retire"],
                 title="Action",
                 description="list: all saved strategies. save: a new one, or a new version of "
                 "the one that has the name. retire: take one out of the list.",

@@ -9,7 +9,6 @@ from airflow.sdk import get_current_context
 from candlevault.backtest import saved
 from candlevault.errors import InvalidRequest
 from candlevault.orchestration import forms, runtime
-from candlevault.orchestration.strategies_dag import ACTIONS
 from candlevault.storage import strategies
 from candlevault.storage.strategies import StrategyVersion
 
@@ -47,7 +46,7 @@ def act() -> list[dict[str, object]]:
                 else strategies.versions(connect, number)
             )
         else:
-            raise InvalidRequest("action", f"must be one of {', '.join(ACTIONS)}", action)
+            raise InvalidRequest("action", "must be list, save or retire", action)
     for one in found:
         runtime.say(
             f"{one.strategy_id} {one.name!r} version {one.version}: {one.runs} {one.params}"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, Asset, Param, task
+from airflow.sdk import DAG, Param, task
 
 from candlevault.backtest.search.schema import REQUIRED, properties
-from candlevault.orchestration import house
-
-RESULTS = Asset(name="sweep results", uri="candlevault://sweeps", group="backtests")
+from candlevault.orchestration import assets, house
 
 _SHOWN = ("type", "enum", "title", "description", "examples")
 
@@ -71,7 +69,7 @@ def build_sweep(doc: str) -> DAG:
 
             return sweep_tasks.run_batch(batch)
 
-        @task(outlets=[RESULTS])
+        @task(outlets=[assets.SWEEPS])
         def conclude() -> dict:
             from candlevault.orchestration import sweep_tasks
 

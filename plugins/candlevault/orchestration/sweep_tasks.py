@@ -13,8 +13,7 @@ from candlevault.backtest.search import concluding, jobs
 from candlevault.errors import CandlevaultError
 from candlevault.ingest import funding, syncs
 from candlevault.ingest.load import SETTLING_MS
-from candlevault.orchestration import announcing, cancelling, runtime
-from candlevault.orchestration.sweep_dag import RESULTS
+from candlevault.orchestration import announcing, assets, cancelling, runtime
 from candlevault.providers.registry import venue_of
 from candlevault.series import Series
 from candlevault.storage import sweeps
@@ -87,7 +86,7 @@ def conclude() -> dict[str, object]:
     connect = runtime.connect_by_hook()
     with _task(connect, run_id):
         figures = concluding.conclude(connect, run_id, say=runtime.say)
-    announcing.completed("sweep", RESULTS, run_id, figures)
+    announcing.completed("sweep", assets.SWEEPS, run_id, figures)
     return figures
 
 

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 
 MAGIC = b"CVM1"
 _LENGTHS = struct.Struct("<4sIQ")
+BEGUN, ENDED = b"B", b"E"
+"""What the runner says to the warden before and after each call of code of the user's."""
+
 MOST_JSON = 4 * 1024 * 1024
 """Bytes of the JSON part of an answer at most; requests may be longer."""
 

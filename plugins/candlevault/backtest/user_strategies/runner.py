@@ -25,7 +25,6 @@ from candlevault.backtest.data.frame import Bars
 from candlevault.backtest.signals import VALUES, Signals, checked
 from candlevault.backtest.strategies.contract import Strategy
 from candlevault.backtest.user_strategies import messages
-from candlevault.backtest.user_strategies.warden import BEGUN, ENDED
 from candlevault.errors import InvalidRequest
 
 _TEXT = 300
@@ -49,7 +48,7 @@ class _Wire:
 
     def call(self, function: Callable, *arguments: object) -> object:
         """What `function`, which runs code of the user's, returns."""
-        _write(self.beat, BEGUN)
+        _write(self.beat, messages.BEGUN)
         faulthandler.dump_traceback_later(self.timeout_s, file=self.trace)
         try:
             return function(*arguments)
@@ -58,7 +57,7 @@ class _Wire:
             if os.getpid() != self.owner:
                 _really_exit(1)
             faulthandler.cancel_dump_traceback_later()
-            _write(self.beat, ENDED)
+            _write(self.beat, messages.ENDED)
 
     def answer(self, header: dict, pieces: tuple[np.ndarray, ...] = ()) -> None:
         messages.send(_write, self.answers, header, pieces)

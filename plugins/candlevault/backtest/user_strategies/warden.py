@@ -1,6 +1,6 @@
 """Starts the process that runs code of the user's, watches it, and leaves nothing of it behind.
 
-Run as a program of its own, by `process`, with a JSON object as its argument. Only the
+Run as a program of its own, by `process`, with a JSON object as its argument. Little but the
 standard library is imported here, and no code of the user's runs here: what the watched
 process does to itself cannot keep this one from ending it.
 
@@ -26,6 +26,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from candlevault.backtest.user_strategies import messages
+
 START_S = 60.0
 """Seconds until the runner must have read its request."""
 
@@ -42,9 +44,6 @@ _HIGH = 100
 """Descriptors from here on are not hit by code that closes those it believes to be its own."""
 
 _SET_DEATH_SIGNAL, _SET_SUBREAPER = 1, 36
-
-BEGUN, ENDED = b"B", b"E"
-"""What the runner says before and after each call of code of the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +197,7 @@ def _watch(plan: Plan, runner: _Watched, wake: int, output: int, trace: int, bea
             if not data:
                 poller.unregister(descriptor)
             elif descriptor == beat:
-                runner.in_call = data[-1:] == BEGUN
+                runner.in_call = data[-1:] == messages.BEGUN
                 limit = plan.timeout_s + GRACE_S if runner.in_call else float("inf")
                 runner.deadline = time.monotonic() + limit
             else:
