@@ -517,7 +517,8 @@ def test_a_call_that_fails_does_not_keep_the_next_from_being_done():
     source = text(f"if params['n'] == 2: raise ValueError('two')\n{ABOVE}")
     wanted = [({"n": n}, 400) for n in (1, 2, 3)]
     answers = list(calls.signals(file_of(source), BARS, wanted))
-    assert [type(one) for one in answers] == [Signals, StrategyFailed, Signals]
+    assert [isinstance(one, Signals) for one in answers] == [True, False, True]
+    assert isinstance(answers[1], StrategyFailed)
 
 
 def test_a_caller_who_loses_interest_ends_the_process(tmp_path):
