@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -157,6 +159,56 @@ def test_the_resolved_result_lies_within_exact_bounds(frame_of, case):
                      finer=finer_of(finer, len(coarse)), limit=4096)
     assert (again.lowest, again.highest) == (got.lowest, got.highest)
     assert again.unresolved == resolved.unresolved
+
+
+@settings(database=None, deadline=None, derandomize=True, max_examples=300)
+@given(runs())
+def test_a_run_on_the_finer_candles_alone_lies_within_the_bounds(frame_of, case):
+    coarse, finer, wishes, options = case
+    # What looks at closes or moves at them sees other closes there.
+    rules = replace(options.risk, trailing_stop_pct=None, max_drawdown_pct=None)
+    options = replace(options, risk=rules)
+    _, got = found([frame_of(coarse)], [both_sides(wishes)], options, limit=4096)
+    # The same wishes at the same moments: the last finer candle of each bar.
+    spread = np.zeros(len(finer), dtype=int)
+    spread[3::4] = wishes
+    alone = simulate(stage([frame_of(finer, "15m")]), [both_sides(spread)], options)
+    tolerance = 1e-9 * abs(got.highest)
+    assert got.exact
+    assert got.lowest - tolerance <= alone.equity[-1] <= got.highest + tolerance
+
+
+@settings(database=None, deadline=None, derandomize=True, max_examples=300)
+@given(runs(), st.sampled_from([1, 3, 6]))
+def test_a_trailing_stop_moved_at_closes_does_not_depend_on_what_bars_hide(frame_of, case, percent):
+    coarse, finer, wishes, _ = case
+    options = Settings(1000.0, fee_rate=0.0, risk=RiskRules(trailing_stop_pct=percent))
+    result, got = found([frame_of(coarse)], [long_only(wishes)], options)
+    assert (got.lowest, got.highest, got.ambiguous_trades) == (
+        result.equity[-1], result.equity[-1], 0)
+    assert result.equity[-1] == pytest.approx(walked_by_hand(finer, wishes, percent), rel=1e-9)
+
+
+def walked_by_hand(finer, wishes, percent):
+    """The end of 1000 traded candle by candle; the stop is moved at every fourth close."""
+    cash, units, best, distance, wish = 1000.0, 0.0, 0.0, 0.0, 0
+    for i, (first, high, low, _) in enumerate(finer):
+        if i % 4 == 0:
+            if units and (wish < 0 or first <= best - distance):
+                cash, units = units * first, 0.0
+            if wish > 0 and not units:
+                cash, units, best, distance = 0.0, cash / first, first, first * percent / 100
+                top = first
+            wish = 0
+        if units and low <= best - distance:
+            cash, units = units * (best - distance), 0.0
+        if units:
+            top = max(top, high)
+        if i % 4 == 3:
+            best = max(best, top) if units else best
+            # Who holds already wishes for nothing more.
+            wish = 0 if units and wishes[i // 4] > 0 else wishes[i // 4]
+    return cash + units * finer[-1][3]
 
 
 @settings(database=None, deadline=None, derandomize=True, max_examples=300)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from candlevault.backtest.risk import RiskRules, Sizing
+from candlevault.backtest.data.inputs import Inputs
+from candlevault.backtest.engine.simulation import simulate
+from candlevault.backtest.risk import RiskRules, Settings, Sizing
+from candlevault.backtest.signals import Signals
 from tests.support.trading import alone, refused, wished
 
 FLAT = [100, 100, 100]
@@ -109,7 +113,20 @@ class TestVolatilityTarget:
 
     def test_without_a_range_yet_the_entry_is_dropped(self, frame_of):
         got = alone(frame_of([*self.ROWS, 100]), [1, 0, 0, 0], risk=self.rules())
-        assert (got.trades, refused(got)) == ((), {"no_buying_power": 1})
+        assert (got.trades, refused(got)) == ((), {"no_volatility": 1})
+
+    def test_nor_where_prices_stood_still(self, frame_of):
+        got = alone(frame_of([100, 100, 100, 100]), [0, 0, 1, 0], risk=self.rules())
+        assert (got.trades, refused(got)) == ((), {"no_volatility": 1})
+
+    def test_knows_the_bars_before_the_window(self, frame_of):
+        window = frame_of([(104, 180, 20, 100), 100, 100])
+        inputs = Inputs.of([window], before=[frame_of(self.ROWS)])
+        signals = Signals(enter_long=np.array([True, False, False]))
+        settings = Settings(initial_capital=1000.0, fee_rate=0.0, risk=self.rules())
+        got = simulate(inputs.stage, [signals], settings)
+        # an average of 5 before, a true range of 160 now: (5 + 160) / 2, of which 2 % of 1000
+        assert got.trades[0].quantity == pytest.approx(20.0 / 82.5, rel=1e-12)
 
     def test_never_more_than_can_be_paid(self, frame_of):
         got = alone(frame_of([*self.ROWS, 100, 100]), [0, 0, 1, 0, 0], risk=self.rules(0.5))

@@ -488,6 +488,9 @@ class Reference:
         ):
             self.out.refused["no_stop_distance"] += 1
             return
+        if self.risk.sizing.method == "volatility_target" and not order.volatility:
+            self.out.refused["no_volatility"] += 1
+            return
         equity = self.equity()
         gross = sum((abs(one.units) * one.mark for one in self.books), Decimal(0))
         room = exact(self.risk.max_exposure) * equity - gross
@@ -512,7 +515,7 @@ class Reference:
         if sizing.method == "fixed_risk":
             return value * equity / abs(price - stop)
         if sizing.method == "volatility_target":
-            return value * equity / order.volatility if order.volatility else Decimal(0)
+            return value * equity / order.volatility
         return self.kelly() * equity / unit
 
     def kelly(self) -> Decimal:

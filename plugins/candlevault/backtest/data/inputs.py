@@ -48,7 +48,7 @@ class Inputs:
             seen.append(bars)
             leads.append(lead)
         rates = None if funding is None else tuple(funding)
-        return cls(tuple(frames), tuple(seen), tuple(leads), stage(frames, rates), rates)
+        return cls(tuple(frames), tuple(seen), tuple(leads), stage(frames, rates, seen), rates)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of everything a run can read here."""

@@ -51,6 +51,12 @@ PESSIMISTIC, OPTIMISTIC, RESOLVED = range(3)
 INTRABAR_MODES = ("pessimistic", "optimistic", "resolved")
 """What is taken where the order of events inside a bar is unknown, by number."""
 
-NO_ROOM, NO_STOP, TOO_MANY, TRADING_HALTED = range(4)
-REFUSALS = ("no_buying_power", "no_stop_distance", "max_open_positions", "trading_halted")
+NO_ROOM, NO_STOP, NO_VOLATILITY, TOO_MANY, TRADING_HALTED = range(5)
+REFUSALS = (
+    "no_buying_power",
+    "no_stop_distance",
+    "no_volatility",
+    "max_open_positions",
+    "trading_halted",
+)
 """Why an entry order was dropped, by number."""

@@ -11,8 +11,10 @@ from candlevault.backtest.engine.codes import (
     KELLY,
     NO_ROOM,
     NO_STOP,
+    NO_VOLATILITY,
     TOO_MANY,
     TRADING_HALTED,
+    VOLATILITY_TARGET,
 )
 from candlevault.backtest.engine.protection import TOUCH_RATIO, reaches, stop_level
 from candlevault.backtest.engine.sizing import kelly_share, quantity
@@ -102,6 +104,9 @@ def enter(s, row, day, price, fee, entered, order, config, places, lots, account
     distance = min(side * (price - stop), trail)
     if not distance > price * TOUCH_RATIO or (config.sizing == FIXED_RISK and math.isinf(distance)):
         refused[NO_STOP] += 1
+        return False
+    if config.sizing == VOLATILITY_TARGET and not place.volatility > 0.0:
+        refused[NO_VOLATILITY] += 1
         return False
     equity, gross = worth(places, account.cash)
     units = quantity(

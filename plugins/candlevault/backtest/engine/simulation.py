@@ -50,7 +50,9 @@ Levels
 - The stop is the nearer of stop loss and trailing stop and gives the exit its reason (the stop
   loss where they are equal).
 - The trailing stop lies a constant distance from the best of the entry price and the bars held
-  so far, the current bar not included: its best price may come after its worst.
+  so far. It is moved at the close of each bar, like an order that is moved by who looks at closed
+  candles, and rests in between: it does not depend on the order of prices inside a bar. An order
+  that a venue moves with every trade is another one, and leaves earlier.
 - Levels that the strategy names replace those of the risk rules. An entry whose stop does not
   lie on its losing side is dropped.
 
@@ -64,7 +66,9 @@ Books
 - Equity at a row's close = cash + sum of signed quantity * last close. Shorting adds its
   proceeds to the cash; there is no interest and no borrowing fee but the funding.
 - An entry is sized by the equity at that moment, every symbol taken at its last price (its open
-  in this row). It spends at most `max_exposure` * equity less the gross value held.
+  in this row). It spends at most `max_exposure` * equity less the gross value held. The average
+  true range of a volatility target is that of the signal's bar and knows the bars before the
+  window that the strategy sees; where it is not defined yet or 0 the entry is dropped.
 - With shorts, funding or a `max_exposure` above 1 the equity can be used up: everything is
   closed where that happens on the straight way from the open to the worst prices of the bar
   (`liquidation`), at the open after a gap, and nothing is entered any more. Stops that lie
@@ -112,7 +116,7 @@ from candlevault.backtest.risk import VOLATILITY_TARGET, EntryOrders, Settings
 from candlevault.backtest.signals import Signals, checked
 from candlevault.errors import InvalidRequest
 
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 """Changes whenever the same frames, signals and settings could give another result."""
 
 _DAY_MS = 86_400_000
@@ -128,12 +132,13 @@ class Stage:
     """The candles of a simulation, laid out once for as many runs as wanted.
 
     `frames` are of one window and timeframe, one a symbol, in the order of the request; `bars`
-    are theirs.
+    are theirs, and `seen` the same after earlier ones that are only there to warm up.
     """
 
     frames: tuple[BacktestFrame, ...]
     market: Market
     bars: tuple[Bars, ...]
+    seen: tuple[Bars, ...]
 
     @property
     def open_time(self) -> np.ndarray:
@@ -169,8 +174,13 @@ class Simulation:
         return self.log.trades
 
 
-def stage(frames: Sequence[BacktestFrame], funding: Sequence[np.ndarray] | None = None) -> Stage:
-    """Lay out `frames`; `funding` gives one float64 rate a grid row for each of them.
+def stage(
+    frames: Sequence[BacktestFrame],
+    funding: Sequence[np.ndarray] | None = None,
+    seen: Sequence[Bars] | None = None,
+) -> Stage:
+    """Lay out `frames`; `funding` gives one float64 rate a grid row for each of them, `seen`
+    their bars with those before (by default there are none before).
 
     Raises InvalidRequest for frames of different windows or timeframes, and for funding of
     another length or that is not finite.
@@ -191,6 +201,7 @@ def stage(frames: Sequence[BacktestFrame], funding: Sequence[np.ndarray] | None 
         for name in ("open", "high", "low", "close")
     ]
     present = _side_by_side([frame.present for frame in frames])
+    bars = tuple(frame.bars() for frame in frames)
     return Stage(
         tuple(frames),
         Market(
@@ -200,7 +211,8 @@ def stage(frames: Sequence[BacktestFrame], funding: Sequence[np.ndarray] | None 
             day=first.open_time // _DAY_MS,
             funding=rates,
         ),
-        tuple(frame.bars() for frame in frames),
+        bars,
+        bars if seen is None else tuple(seen),
     )
 
 
@@ -279,7 +291,7 @@ def _wishes(stage: Stage, signals: Sequence[Signals], settings: Settings) -> Wis
     frames = stage.frames
     actions, values = [], {name: [] for name in Wishes._fields[1:]}
     priced = settings.entry.order != "market"
-    for frame, bars, given in zip(frames, stage.bars, signals, strict=True):
+    for frame, bars, seen, given in zip(frames, stage.bars, stage.seen, signals, strict=True):
         given = checked(given, len(bars.close))
         wished = given.actions(len(bars.close))
         limit, stop = given.limit, given.stop
@@ -288,7 +300,8 @@ def _wishes(stage: Stage, signals: Sequence[Signals], settings: Settings) -> Wis
         volatility = None
         sizing = settings.risk.sizing
         if sizing.method == VOLATILITY_TARGET:
-            volatility = atr(bars.high, bars.low, bars.close, sizing.atr_period)
+            volatility = atr(seen.high, seen.low, seen.close, sizing.atr_period)
+            volatility = volatility[len(seen.close) - len(bars.close) :]
         actions.append(frame.on_grid(wished, 0))
         columns = (given.weight, limit, stop, given.stop_loss, given.take_profit, given.trail,
                    given.reduce, volatility)  # fmt: skip

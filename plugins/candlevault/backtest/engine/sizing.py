@@ -39,8 +39,6 @@ def quantity(config, price, fee, equity, room, weight, stop_distance, volatility
             return 0.0
         wanted = equity * config.size_value / stop_distance
     elif config.sizing == VOLATILITY_TARGET:
-        if not volatility > 0.0:
-            return 0.0
         wanted = equity * config.size_value / volatility
     elif config.sizing == KELLY:
         wanted = equity * share / unit

@@ -103,7 +103,7 @@ def cut(inputs: Inputs, window: Window, lead_rows: int) -> Inputs:
         frames.append(part)
         seen.append(Bars(*columns))
     funding = inputs.funding and tuple(rates[rows] for rates in inputs.funding)
-    return Inputs(tuple(frames), tuple(seen), tuple(leads), stage(frames, funding), funding)
+    return Inputs(tuple(frames), tuple(seen), tuple(leads), stage(frames, funding, seen), funding)
 
 
 def _part(frame: BacktestFrame, rows: slice, window: Window) -> BacktestFrame:
