@@ -31,7 +31,8 @@ def vault() -> Iterator[LocalSystem]:
             pg_port=first + 4,
             exchange="simulated",
             end=END,
-            environment=kept | {"CANDLEVAULT_RETRY_DELAY_S": "2"},
+            environment=kept
+            | {"CANDLEVAULT_RETRY_DELAY_S": "2", "CANDLEVAULT_STRATEGY_TIMEOUT_S": "5"},
         )
         try:
             system.start(print)
