@@ -134,3 +134,19 @@ class TestInsideTheBarOfTheEntry:
         frame = frame_of([QUIET, (100, 121, 99, 110), 110])
         got = entered(frame, short=True, limit=120.0, levels={"take_profit": 130.0})
         assert ends(got) == [("take_profit", 120.0, 120.0)]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "reason"),
+    [
+        (95.0 * (1 + 4e-13), 101.0, "stop_loss"),
+        (99.0, 110.0 * (1 - 4e-13), "take_profit"),
+        (95.0 * (1 + 4e-12), 110.0 * (1 - 4e-12), "end_of_data"),
+    ],
+)
+def test_what_lies_within_rounding_of_a_level_touches_it_long_after_the_entry(
+    frame_of, low, high, reason
+):
+    frame = frame_of([100, 100, 100, 100, (100, high, low, 100), 100])
+    rules = RiskRules(stop_loss_pct=5, take_profit_pct=10)
+    assert alone(frame, [1, 0, 0, 0, 0, 0], risk=rules).trades[0].exit_reason == reason
