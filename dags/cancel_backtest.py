@@ -1,7 +1,7 @@
 """Asks a running backtest to stop; it ends as `cancelled` within seconds.
 
 What it was writing is rolled back. Ending the DAG run itself in Airflow (mark as failed) does
-the same; the record then follows when its task is taken down, or with the next reconciling.
+the same; between two tasks the record follows with the next reconciling, within five minutes.
 """
 
 # Airflow only reads files in which it finds its own name.

@@ -1,5 +1,6 @@
-"""Ends, every five minutes, the records of backtests and sweeps whose run is over but was killed or
-cancelled before it could end its record itself. Without this a record could stay `running`
+"""Ends, every five minutes, the records of backtests and sweeps whose run is over and did not end
+them: it was killed, or ended in Airflow between two tasks. Such a record is `cancelled` when none
+of the run's tasks failed, else `failed`, which is announced. Without this it could stay `running`
 for ever.
 """
 

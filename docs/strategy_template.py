@@ -15,7 +15,10 @@ from candlevault.backtest.strategies.contract import Ascending, Parameter, Strat
 
 
 def lines(bars, params):
-    """What a chart shows: float64 arrays by name, as long as the bars, NaN where undefined."""
+    """What a chart shows: float64 arrays by name, as long as the bars, NaN where undefined.
+
+    No run needs it: a strategy may leave it out.
+    """
     return {
         # Without `previous`, the bar itself would be part of the range it is to leave.
         "upper": previous(highest(bars.high, params["entry_bars"])),
@@ -29,6 +32,16 @@ def signals(bars, params):
     `bars` has open_time (int64 ms UTC), open, high, low, close and volume: read-only arrays, the
     oldest bar first. Row i of what you return may depend on rows 0 to i only. That is checked:
     a strategy that looks ahead fails.
+
+    What Signals carry, all of it optional. Bool arrays: enter_long, exit_long, enter_short and
+    exit_short (the payload's `direction` decides which entries are taken). float64 arrays, read
+    where something is wished; NaN: not at this bar:
+
+        limit, stop             prices of the entry order; both: stop-limit; neither: at the open
+        stop_loss, take_profit  prices at which the position is left
+        trail                   distance of a trailing stop, in quote
+        weight                  part (above 0, at most 1) of the usual size that an entry takes
+        reduce                  part (above 0, at most 1) of the position that an exit closes
     """
     drawn = lines(bars, params)
     distance = params["stop_atr"] * atr(bars.high, bars.low, bars.close, 14)
@@ -47,6 +60,8 @@ STRATEGY = Strategy(
     version="1",
     title="Breakout with a stop",
     description="Buys above the highest high of some bars, sells below the lowest low of fewer.",
+    # The kinds are integer and number (default, minimum, maximum), boolean (default), and choice
+    # (default, and options=("a", "b")).
     parameters=(
         Parameter("entry_bars", "integer", 40, 2, 5_000, "Bars of the range that is left above."),
         Parameter("exit_bars", "integer", 20, 1, 5_000, "Bars of the range that is left below."),

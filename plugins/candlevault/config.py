@@ -82,6 +82,12 @@ SETTINGS: tuple[Setting, ...] = (
         "2048",
         "MiB of memory that a strategy of your own may use.",
     ),
+    Setting(
+        "CANDLEVAULT_SWEEP_BATCHES",
+        "1000",
+        "Most tasks that the points of one sweep are split into; Airflow's `max_map_length` (1024)"
+        " must not be lower.",
+    ),
     Setting("CANDLEVAULT_REQUESTS_AT_ONCE", "5", "Requests in flight per provider and process."),
     Setting(
         "CANDLEVAULT_RETRY_DELAY_S", "60", "Seconds before a failed task's first retry; doubles."
@@ -89,7 +95,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "CANDLEVAULT_WEBHOOK_URL",
         "",
-        "Address that gets a JSON POST when a backtest has completed or failed; empty: none.",
+        "Address that gets a JSON POST when a backtest or a sweep has completed or failed;"
+        " empty: none.",
     ),
     Setting("CANDLEVAULT_REQUEST_TIMEOUT_S", "30", "Seconds until an answer must be complete."),
 )

@@ -166,19 +166,6 @@ def test_on_grid_puts_values_of_bars_back_to_their_rows():
         frame.on_grid(np.zeros(3), 0)
 
 
-@pytest.mark.parametrize("code", ["1h", "1d", "1w"])
-def test_pandas_frame_has_a_continuous_utc_index(frame_of, code):
-    table = frame_of([10.0, None, 12.0], timeframe=code).to_pandas()
-    assert str(table.index.tz) == "UTC"
-    assert table.index.name == "open_time"
-    assert table.index[0] == pd.Timestamp("2024-01-01T00:00:00Z")
-    assert pd.Timedelta(table.index.freq) == timeframes.parse(code).step
-    assert table.index[2] - table.index[1] == timeframes.parse(code).step
-    assert list(table) == ["open", "high", "low", "close", "volume", "present", "carried"]
-    assert table["present"].tolist() == [True, False, True]
-    assert np.isnan(table["close"].iloc[1])
-
-
 def test_fingerprint_sees_every_value_flag_and_mode(frame_of):
     base = [(10.0, 12.0, 9.0, 11.0), None, 11.0, 12.0]
     variants = [

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from candlevault.backtest import __main__ as command
 from candlevault.backtest import jobs
+from candlevault.backtest.data.finer import FinerCandles
+from candlevault.backtest.data.gate import database_now
+from candlevault.backtest.tear_sheet import of_backtest, render
 from candlevault.backtest.trust import verification
 from candlevault.errors import InvalidRequest
 from candlevault.ingest.load import load
@@ -137,6 +141,35 @@ def test_hours_in_doubt_are_settled_by_their_own_minutes_only(run, connect):
         {result.trades["exit_time"][i] for i in doubts})
     assert {one.window.end_ms - one.window.start_ms for one in finer} == {HOUR}
     assert result.data_summary["finer"]["bars_with_candles"] == len(finer)
+    assert result.trust["data"]["finer"] == {
+        "timeframe": "1m", "bars": len(finer), "bars_with_candles": len(finer),
+        "reason": None, "problems": []}
+    assert verification.verify(connect, number).verdict == verification.IDENTICAL
+
+
+def test_doubts_that_follow_from_settled_ones_rest_on_the_same_state(run, connect, monkeypatch):
+    loads, look = [], FinerCandles.look
+
+    def noted(finer, simulation):
+        before = len(finer._asked)
+        found = look(finer, simulation)
+        loads.append(len(finer._asked) - before)
+        return found
+
+    monkeypatch.setattr(FinerCandles, "look", noted)
+    number = run(
+        strategy={"name": "rsi_reversion", "params": {"period": 8, "lower": 40, "upper": 60}},
+        risk={"stop_loss_pct": 0.8, "take_profit_pct": 0.8},
+        entry={"order": "stop", "offset_pct": 0.3},
+        intrabar={"mode": "resolved"},
+    )
+    # With the first hours settled another one comes into doubt, and its minutes are loaded, too.
+    assert len([count for count in loads if count]) == 2
+    revisions: dict[int, set[int]] = {}
+    for one in stored(connect, number).reads:
+        revisions.setdefault(one.series_id, set()).add(one.revision)
+    assert len(revisions) == 2
+    assert all(len(those) == 1 for those in revisions.values())
     assert verification.verify(connect, number).verdict == verification.IDENTICAL
 
 
@@ -179,6 +212,95 @@ def test_other_code_with_the_same_figures_is_told_apart(run, connect):
     verdict = verification.verify(connect, number)
     assert verdict.verdict == verification.SAME_FIGURES
     assert verdict.versions["code_sha256"][0] == "another"
+
+
+def test_the_trust_report_is_verified_but_for_marks_that_come_and_go(run, connect):
+    number = run()
+    with connect() as connection:
+        connection.execute(
+            "INSERT INTO market.anomalies (series_id, kind, window_start, window_end, candles)"
+            " SELECT series_id, 'spike', '2023-04-03T10:00Z', '2023-04-03T12:00Z', 2"
+            " FROM market.series_names WHERE symbol = 'BTCUSDT' AND timeframe = '1h'")
+    assert verification.verify(connect, number).verdict == verification.IDENTICAL
+    changes = {
+        "{repeats}": "false", "{warm_up,bars}": "1", "{lookahead,cuts}": "0",
+        "{data,revisions}": "[]", "{touching,known_absent,trades}": "99",
+    }
+    with connect() as connection:
+        for place, value in changes.items():
+            connection.execute(
+                "UPDATE market.backtests SET trust = jsonb_set(trust, %s, %s)", (place, value))
+        connection.execute(
+            "UPDATE market.backtests SET data_summary = jsonb_set(data_summary, '{rows}', '7')")
+    verdict = verification.verify(connect, number)
+    assert verdict.verdict == verification.DIFFERENT
+    assert [one.partition(":")[0] for one in verdict.differences] == [
+        "data_summary.rows", "trust.data.revisions", "trust.lookahead", "trust.repeats",
+        "trust.touching.known_absent", "trust.warm_up"]
+
+
+def test_a_strategy_that_is_gone_takes_neither_the_sheet_nor_other_verdicts_away(
+    run, connect, market_db, monkeypatch, tmp_path, capsys
+):
+    number, other = run(risk={"sizing": {"method": "fixed_risk", "value": 0.01},
+                              "stop_loss_pct": 1}), run()
+    before = of_backtest(connect, number)
+    with connect() as connection:
+        connection.execute(
+            "UPDATE market.backtests SET payload = jsonb_set(payload, '{strategy}',"
+            " '{\"name\": \"gone_by_now\", \"params\": {\"a\": 1}}') WHERE backtest_id = %s",
+            (number,))
+    verdict = verification.verify(connect, number)
+    assert verdict.verdict == verification.CANNOT_BE_RUN
+    assert "strategy.name" in verdict.differences[0]
+    assert verification.summary([verdict, verification.verify(connect, other)]) == (
+        f"1 of 2 backtests could not be run: {number}")
+    after = of_backtest(connect, number)
+    assert after["curve"] == before["curve"]
+    assert after["curve"]["buy_and_hold"][-1] == pytest.approx(
+        10_000 * (1 + after["metrics"]["buy_and_hold_return_pct"] / 100))
+    monkeypatch.setenv("CANDLEVAULT_DB_URL", market_db)
+    page = tmp_path / "sheet.html"
+    assert command.main(["tear-sheet", str(number), "--out", str(page)]) == 0
+    assert "gone_by_now" in page.read_text()
+    assert [command.main(["verify", str(one)]) for one in (number, other)] == [2, 0]
+    said = capsys.readouterr().out
+    assert f"backtest {number}: cannot be run\n  strategy.name" in said
+
+
+def test_candles_that_are_gone_are_a_difference_and_leave_one_line_out(run, connect):
+    number = run()
+    with connect() as connection:
+        connection.execute(
+            "DELETE FROM market.candles_1h WHERE open_time = '2023-04-01T05:00Z'")
+    verdict = verification.verify(connect, number)
+    assert verdict.verdict == verification.DIFFERENT
+    assert "cannot be read any more" in verdict.differences[0]
+    assert "2023-04-01T05:00" in verdict.differences[0]
+    assert verification.summary([verdict]) == f"1 of 1 backtests came out different: {number}"
+    document = of_backtest(connect, number)
+    assert document["curve"]["buy_and_hold"] is None
+    page = render(document)
+    assert "Buy and hold is not drawn: candles of 1h are lost in" in page
+    assert "2023-04-01T05:00" in page
+
+
+def test_finer_candles_as_of_a_past_time_are_not_loaded_and_the_sheet_says_so(
+    run, connect, replay
+):
+    run()
+    now = database_now(connect).isoformat()
+    replay.forget()
+    number = run(intrabar={"mode": "resolved"}, data={"as_of": now})
+    assert replay.asked_for_candles() == 0
+    result = stored(connect, number)
+    finer = result.trust["data"]["finer"]
+    assert finer["bars"] == result.data_summary["finer"]["bars"] >= 5
+    assert finer["bars_with_candles"] == 0
+    page = render(of_backtest(connect, number))
+    assert f"1m candles were at hand for 0 of {finer['bars']} bars in doubt." in page
+    assert "nothing is loaded for a run with data.as_of" in page
+    assert verification.verify(connect, number).verdict == verification.IDENTICAL
 
 
 def test_verifying_needs_a_completed_backtest(connect):

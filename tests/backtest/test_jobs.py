@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from candlevault.backtest import jobs
-from candlevault.errors import CandlevaultError, DataMissing, InvalidRequest
+from candlevault.backtest.ending import telling
+from candlevault.errors import CandlevaultError, DataMissing, InvalidRequest, StrategyFailed
 from candlevault.ingest.load import load
 from candlevault.storage import backtests
 from candlevault.storage.database import connector
@@ -150,6 +152,75 @@ def test_a_refusal_ends_the_record_and_names_the_field(run, connect, changes, fi
         run("refused", **changes)
     held = record(connect, "refused")
     assert (held.status, held.failed_field) == ("failed", field)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "stored"),
+    [
+        ({"fee_rate": float("nan")}, "fee_rate", {"fee_rate": "NaN"}),
+        ({"symbol": "WHOLE\x00USDT"}, "symbol", {"symbol": "WHOLE\ufffdUSDT"}),
+        ({"also": ["A", "\ud800"]}, "also[1]", {"also": ["A", "\ufffd"]}),
+        ({"sur\x00prise": 1}, "sur\ufffdprise", {"sur\ufffdprise": 1}),
+        (
+            {"strategy": {"name": "sma_cross", "params": {"fast": float("-inf")}}},
+            "strategy.params.fast",
+            {"strategy": {"name": "sma_cross", "params": {"fast": "-Infinity"}}},
+        ),
+    ],
+)
+def test_what_the_database_cannot_hold_still_leaves_a_record(run, connect, changes, field, stored):
+    with pytest.raises(InvalidRequest):
+        run("refused", **changes)
+    held = record(connect, "refused")
+    assert (held.status, held.failed_field) == ("failed", field)
+    assert held.message.startswith(f"{field}: ")
+    assert "a finite number" in held.message or "the character U+0000" in held.message
+    assert held.payload.items() >= stored.items()
+
+
+def test_an_error_with_odd_characters_is_still_told(connect):
+    backtests.open_record(connect, "odd", {})
+    said = StrategyFailed("mine\x00", "raised \ud800")
+    with pytest.raises(StrategyFailed), telling(backtests.RECORDS, connect, "odd", "execute"):
+        raise said
+    assert record(connect, "odd").message == (
+        "StrategyFailed: strategy mine\ufffd: raised \ufffd")  # fmt: skip
+
+
+def test_an_as_of_before_the_candles_were_recorded_names_the_earliest_that_works(run, connect):
+    before = datetime.now(UTC)
+    run("early", end_time="2024-02-09T00:00:00Z")
+    between = datetime.now(UTC)
+    now = run("late")
+    for name, as_of in {"none": before, "half": between}.items():
+        with pytest.raises(InvalidRequest, match="complete as of"):
+            run(name, data={"as_of": text_of(as_of)})
+        held = record(connect, name)
+        assert (held.status, held.failed_field) == ("failed", "data.as_of")
+        (earliest,) = re.findall(r"complete as of (\S+Z)", held.message)
+        assert between < datetime.fromisoformat(earliest)
+        with connect() as connection:
+            (advice,) = connection.execute(
+                "SELECT advice FROM market.backtests WHERE dag_run_id = %s", (name,)
+            ).fetchone()
+        assert "later data.as_of" in advice and "Load" not in advice
+    assert run(data={"as_of": earliest})["data_fingerprint"] == now["data_fingerprint"]
+    too_early = datetime.fromisoformat(earliest) - timedelta(microseconds=1)
+    with pytest.raises(InvalidRequest, match=r"data\.as_of"):
+        run(data={"as_of": text_of(too_early)})
+
+
+def test_an_as_of_when_only_the_warm_up_was_missing_is_refused_too(run):
+    run(data={"warmup_bars": 0})
+    between = text_of(datetime.now(UTC))
+    run(data={"warmup_bars": 24})
+    with pytest.raises(InvalidRequest, match=r"data\.as_of"):
+        run(data={"warmup_bars": 24, "as_of": between})
+    assert run(data={"warmup_bars": 0, "as_of": between})["trade_count"] >= 0
+
+
+def text_of(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def test_a_window_up_to_the_newest_closed_candle_is_accepted(run):

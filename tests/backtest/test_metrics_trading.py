@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candlevault.backtest.engine.simulation import simulate, stage
-from candlevault.backtest.metrics import buy_and_hold, measure, trading
+from candlevault.backtest.metrics import buy_and_hold, measure
 from candlevault.backtest.risk import RiskRules, Settings, Sizing
 from candlevault.backtest.signals import Signals
 
@@ -161,8 +161,6 @@ def test_what_is_held_in_ruin_is_no_exposure(frame_of):
     ruined = dataclasses.replace(done, equity=np.array([1000.0, 500, 0, -500, -500]))
     # held at the closes of rows 1 to 3: 1000 of 500, of 0 and of -500
     assert measure(on, ruined, rules).average_exposure_pct == pytest.approx(200 / 5)
-    curve = trading.exposure_curve(done.log.records, on.market.close, ruined.equity)
-    assert curve.tolist() == [0, 2, 0, 0, 0]
 
 
 def test_lots_of_one_symbol_and_absent_rows_are_in_the_average_exposure(frame_of):
@@ -174,8 +172,6 @@ def test_lots_of_one_symbol_and_absent_rows_are_in_the_average_exposure(frame_of
     assert len(done.log) == 2
     marks = np.array([100, 100, 100, 100, 120, 120])
     expected = np.abs(done.quantity[0]) * marks / done.equity
-    curve = trading.exposure_curve(done.log.records, on.market.close, done.equity)
-    assert curve.tolist() == pytest.approx(expected.tolist())
     assert measure(on, done, rules).average_exposure_pct == pytest.approx(100 * sum(expected) / 6)
 
 
@@ -309,5 +305,3 @@ def test_two_symbols_on_both_sides_keep_figures_finite_and_consistent(frame_of, 
     gross = sum(np.abs(done.quantity[s]) * on.market.close[s] for s in (0, 1))
     parts = np.where(done.equity > 0, gross / np.where(done.equity > 0, done.equity, 1), 0)
     assert got.average_exposure_pct == pytest.approx(float(parts.mean()) * 100, rel=1e-9, abs=1e-9)
-    curve = trading.exposure_curve(done.log.records, on.market.close, done.equity)
-    assert curve.tolist() == pytest.approx(parts.tolist(), rel=1e-9, abs=1e-9)

@@ -212,7 +212,7 @@ class TestWhole:
         hashes = set()
         for run_id, least, most in (("one", 50, 8), ("many", 4, 8), ("three", 4, 3)):
             monkeypatch.setattr(jobs, "LEAST_POINTS", least)
-            monkeypatch.setattr(jobs, "MOST_BATCHES", most)
+            monkeypatch.setenv("CANDLEVAULT_SWEEP_BATCHES", str(most))
             hashes.add(run(run_id, given)["result_hash"])
         counts = [
             len(rows(connect, "SELECT 1 FROM market.sweep_batches WHERE sweep_id = %s", run_id))
@@ -269,17 +269,30 @@ class TestWhole:
 
 
 class TestBatches:
-    @pytest.mark.parametrize("points", [1, 49, 50, 99, 100, 401, 100_000])
+    @pytest.mark.parametrize("points", [1, 49, 50, 99, 100, 401, 13_300])
     def test_points_are_split_into_few_even_batches(self, points):
-        batches = jobs.split(points, 3)
+        batches = jobs.split(points, 3, 1000)
         assert batches[0].first == 1 and batches[-1].last == points
         assert all(one.last + 1 == two.first for one, two in itertools.pairwise(batches))
         sizes = [one.last - one.first + 1 for one in batches]
         assert max(sizes) - min(sizes) <= 1
-        assert len(batches) <= jobs.MOST_BATCHES
+        assert len(batches) <= jobs.FEW_BATCHES
         assert min(sizes) >= min(points, jobs.LEAST_POINTS)
         assert [one.runs for one in batches] == [size * 3 for size in sizes]
         assert [one.number for one in batches] == list(range(1, len(batches) + 1))
+
+    @pytest.mark.parametrize(("points", "runs_a_point"), [(100_000, 41), (100_000, 1), (900, 201)])
+    def test_a_batch_of_a_large_sweep_is_no_more_than_a_worker_can_lose(self, points, runs_a_point):
+        batches = jobs.split(points, runs_a_point, 1000)
+        assert max(one.runs for one in batches) <= jobs.RUNS_A_BATCH
+        assert sum(one.runs for one in batches) == points * runs_a_point
+        # Nor so many that starting them is the work.
+        assert min(one.runs for one in batches) > jobs.RUNS_A_BATCH / 2
+
+    def test_there_are_never_more_batches_than_may_be_mapped(self):
+        assert len(jobs.split(100_000, 400, 1000)) == 1000
+        assert [one.last for one in jobs.split(3, 100_000, 1000)] == [1, 2, 3]
+        assert len(jobs.split(100_000, 1, 1)) == 1
 
     def test_progress_is_told_while_a_batch_runs(self, begin, connect, monkeypatch):
         monkeypatch.setattr(jobs.running, "CHUNK", 5)
@@ -508,18 +521,26 @@ class TestFailures:
             (conf(backtest={"symbol": "NOPEUSDT"}), "backtest.symbol"),
             (conf(backtest={"end_time": "2024-04-20T01:00:00Z"}), "backtest.end_time"),
             (conf(backtest={"data": {"as_of": "2999-01-01T00:00:00Z"}}), "backtest.data.as_of"),
+            (conf(backtest={"fee_rate": float("inf")}), "backtest.fee_rate"),
+            (conf({"params": {"fast\x00": [3]}}), "search.params.fast\ufffd"),
             (conf({"params": {"fsat": [3]}}), "search.params.fsat"),
             (conf(surprise=1), "surprise"),
         ],
     )
     def test_a_refusal_ends_the_record_and_names_the_field(self, begin, connect, given, field):
-        run_id = f"refused {field}"
+        run_id = f"refused {id(given)}"
         with pytest.raises(InvalidRequest):
             begin(run_id, given)
         held = record(connect, run_id)
         assert (held.status, held.failed_field) == ("failed", field)
         with pytest.raises(StorageError, match="no accepted sweep"):
             jobs.plan(connect, run_id)
+
+    def test_an_as_of_before_the_candles_were_recorded_is_refused(self, begin, connect):
+        given = conf(backtest={"data": {"as_of": "2020-01-01T00:00:00Z"}})
+        with pytest.raises(InvalidRequest, match="complete as of"):
+            begin("early", given)
+        assert record(connect, "early").failed_field == "backtest.data.as_of"
 
     def test_lost_candles_end_the_sweep_with_the_way_to_load_them(self, connect, venue):
         given = conf(

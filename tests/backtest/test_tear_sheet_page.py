@@ -252,6 +252,26 @@ def test_the_sections_tell_what_is_stored(document):
     assert "bb" * 32 in text
 
 
+def test_what_finer_candles_were_lacking_is_told(document):
+    assert "in doubt." not in Page(render(document)).text
+    finer = {"timeframe": "5m", "bars": 123, "bars_with_candles": 1, "reason": "because",
+             "problems": ["BTCUSDT 5m: gone", "and 9 more"]}  # fmt: skip
+    trust = document["trust"]
+    lacking = {**document, "trust": {**trust, "data": {**trust["data"], "finer": finer}}}
+    text = Page(render(lacking)).text
+    assert "5m candles were at hand for 1 of 123 bars in doubt." in text
+    assert "Why not for the others: because." in text
+    assert "Could not be loaded: BTCUSDT 5m: gone" in text
+    assert "Could not be loaded: and 9 more" in text
+
+
+def test_why_buy_and_hold_is_left_out_is_told(document):
+    curve = {**document["curve"], "buy_and_hold": None, "left_out": "a file is damaged"}
+    text = Page(render({**document, "curve": curve})).text
+    assert "Buy and hold is not drawn: a file is damaged." in text
+    assert "Buy and hold is not drawn" not in Page(render(document)).text
+
+
 def test_the_months_are_those_of_the_curve(document):
     page = render(document)
     year = re.search(r'<th scope="row">2024</th>(.*?)</tr>', page, re.S).group(1)

@@ -146,6 +146,15 @@ class TestOneFileIsOneStrategy:
         assert drawn["upper"][row] == bars.high[row - 40 : row].max()
         assert bars.close[row] > drawn["upper"][row]
 
+    def test_lines_need_not_be(self, strategies, monkeypatch):
+        write(strategies, "mine", text(name="mine").replace("lines=lines, ", ""))
+        for _ in range(2):
+            found = registry.get("mine")
+            assert evaluation.lines(found, bars_of(), {}) == ({}, None)
+            assert found.signals(bars_of(), {}).enter_long.any()
+            # The second time from what is kept on disk.
+            monkeypatch.setattr(catalog, "_known", {})
+
     def test_ta_lib_and_pandas_take_the_bars(self, strategies):
         body = """
             average = pd.Series(bars.close).rolling(10).mean().to_numpy()
@@ -251,7 +260,7 @@ TOLD_BY_THE_FILE = {
         ("signals=signals", "signals=7"),
         "signals must be a function",
     ),
-    "lines that are no function": (("lines=lines", "lines=None"), "lines must be a function"),
+    "lines that are no function": (("lines=lines", "lines=5"), "lines must be a function"),
     "parameters that are none": (("parameters=()", "parameters=(1, 2)"), "cannot be told: asdict"),
     "what JSON cannot say": (
         ("parameters=()", 'parameters=(Parameter("n", "number", float("nan")),)'),

@@ -113,7 +113,8 @@ def test_the_backtest_form_requires_what_the_payload_requires(dag_bag):
         # Airflow takes a default of null for none, and lets a field that may be null be empty.
         optional = param.has_value or "null" in param.schema["type"]
         assert optional is (name not in REQUIRED), name
-        assert param.schema["title"] and param.description, name
+        assert param.schema["title"], name
+        assert param.description or param.schema["description_md"], name
 
 
 def test_dag_files_are_thin_and_do_no_work_at_import():

@@ -10,6 +10,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
@@ -79,12 +80,9 @@ def record(worker):
     return backtests.open_record(worker.connect, worker.run_id, {}).backtest_id
 
 
-def cancellable(worker, state="running"):
+def cancellable(worker, state="running", **more):
     return cancelling.cancellable(
-        worker.connect,
-        lambda connection: backtests.cancel_requested(connection, worker.run_id),
-        lambda message: backtests.cancel(worker.connect, worker.run_id, message),
-        lambda: state,
+        worker.connect, backtests.RECORDS, worker.run_id, lambda: state, **more
     )
 
 
@@ -154,6 +152,52 @@ def test_a_cancelled_task_that_is_slow_to_unwind_has_ended_its_record_before(wor
             time.sleep(3)
             seen.append(held(worker)[0])
     assert seen == ["cancelled"]
+
+
+def completed(worker) -> None:
+    """Complete the record, as the task does before it knows."""
+    with worker.connect() as connection:
+        connection.execute(
+            "UPDATE market.backtests SET status = 'completed', result_hash = 'a',"
+            " data_fingerprint = 'f', finished_at = clock_timestamp()"
+        )
+
+
+def test_a_cancel_that_comes_after_completion_changes_nothing(worker, record):
+    with cancellable(worker, state="failed", completes=True):
+        completed(worker)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    assert held(worker) == ("completed", None)
+    assert worker.told("had completed before")
+
+
+def test_a_step_that_completes_nothing_is_not_taken_for_done(worker, record):
+    with pytest.raises(AirflowFailException), cancellable(worker, state="failed"):
+        completed(worker)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+
+def test_a_request_that_came_too_late_does_not_stop_a_cleared_task(worker, record):
+    backtests.request_cancel(worker.connect, record)
+    completed(worker)
+    begun = []
+    with cancellable(worker):
+        begun.append(True)
+    assert begun == [True]
+
+
+def test_a_database_that_is_away_leaves_the_signals_as_they_were(worker):
+    before = [signal.getsignal(one) for one in (signal.SIGUSR1, signal.SIGTERM)]
+
+    def away():
+        raise psycopg.OperationalError("connection refused")
+
+    watched = cancelling.cancellable(away, backtests.RECORDS, "run-1", lambda: "running")
+    with pytest.raises(psycopg.OperationalError), watched:
+        pass
+    assert [signal.getsignal(one) for one in (signal.SIGUSR1, signal.SIGTERM)] == before
 
 
 def test_asking_for_a_cancel_by_the_dag(worker, record, monkeypatch):

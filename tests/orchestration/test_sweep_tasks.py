@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
-from candlevault.backtest.search import jobs
+from candlevault.backtest.search import concluding, jobs
 from candlevault.backtest.search.parsing import canonical, parse
 from candlevault.backtest.search.schema import REQUIRED, properties
-from candlevault.orchestration import announcing, assets, runtime, sweep_dag, sweep_tasks
+from candlevault.orchestration import announcing, assets, run_ends, runtime, sweep_dag, sweep_tasks
 from candlevault.storage import sweep_results, sweeps
 from tests.support.market import HOUR, ReplayFiles, ms, simulated, venue_at
 
@@ -154,10 +157,43 @@ def test_a_run_that_died_ends_its_record(task, monkeypatch, market_db):
     assert (held.status, held.message.split(" before")[0]) == ("failed", "the DAG run failed")
 
 
-def test_open_records_of_runs_that_are_over_are_ended(task, monkeypatch):
-    planned(task)
-    monkeypatch.setattr(runtime, "run_state_of", lambda dag_id: {"run-1": "failed"}.get)
-    assert sweep_tasks.reconcile() == ["run-1"]
+def test_a_sweep_that_completed_before_the_cancel_came_succeeds(task, monkeypatch):
+    (batch,) = planned(task)
+    sweep_tasks.run_batch(batch)
+    conclude = concluding.conclude
+
+    def and_then_cancelled(*args, **more):
+        conclude(*args, **more)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr(sweep_tasks.concluding, "conclude", and_then_cancelled)
+    monkeypatch.setattr(runtime, "run_state_of", lambda dag_id: lambda run_id: "failed")
+    figures = sweep_tasks.conclude()
+    assert figures == sweeps.summary(task.connect, "run-1")
+    assert task.events[assets.SWEEPS].extra["event"] == "sweep.completed"
+
+
+def test_a_batch_that_breaks_ends_the_sweep_with_its_last_try(task, monkeypatch):
+    (batch,) = planned(task)
+    heard = []
+    monkeypatch.setattr(announcing, "failed", lambda *word: heard.append(word))
+    tried = SimpleNamespace(try_number=1, max_tries=2)
+    monkeypatch.setattr(run_ends, "get_current_context", lambda: {"ti": tried})
+
+    def broken(*args, **more):
+        raise MemoryError("3 GB more")
+
+    monkeypatch.setattr(jobs.running, "evaluate", broken)
+    with pytest.raises(MemoryError):
+        sweep_tasks.run_batch(batch)
+    assert (sweeps.get(task.connect, "run-1").status, heard) == ("running", [])
+    tried.try_number = 3
+    with pytest.raises(MemoryError):
+        sweep_tasks.run_batch(batch)
+    assert task.rows("SELECT status, message, failed_step, failed_batch FROM market.sweeps") == [
+        ("failed", "MemoryError: 3 GB more", "run_batch", 1)]  # fmt: skip
+    assert len(heard) == 1
 
 
 class TestDag:
@@ -188,7 +224,8 @@ class TestDag:
         assert set(dag.params) == set(properties())
         for name in dag.params:
             param = dag.params.get_param(name)
-            assert param.schema["title"] and param.description, name
+            assert param.schema["title"], name
+            assert param.description or param.schema["description_md"], name
             if name in REQUIRED:
                 with pytest.raises(ParamValidationError):
                     param.resolve()

@@ -8,8 +8,9 @@ import pytest
 
 from candlevault.errors import InvalidRequest, StorageError
 from candlevault.storage import backtests
-from candlevault.storage.backtests import EquityCurve, Failure, Outcome, Read
+from candlevault.storage.backtests import EquityCurve, Outcome, Read
 from candlevault.storage.database import Connect, connector
+from candlevault.storage.run_records import Failure
 from tests.support.candles import window
 from tests.support.market import Store
 
@@ -137,18 +138,37 @@ def test_a_result_that_cannot_be_stored_leaves_nothing(connect):
     assert status(connect, "run") == "pending"
 
 
-def test_reconcile_ends_what_airflow_has_ended_or_forgotten(connect):
-    states = {"alive": "running", "dead": "failed", "odd": "success", "gone": None}
-    for run in states:
+def test_a_record_that_is_ended_from_outside_failed_in_the_step_that_began_last(connect):
+    backtests.open_record(connect, "run", {})
+    for step in ("accept", "gather"):
+        backtests.RECORDS.begin_step(connect, "run", step)
+    backtests.fail(connect, "run", Failure("killed"))
+    # Cleared: what it ended with is forgotten, and the next step is another one.
+    backtests.RECORDS.begin_step(connect, "run", "execute")
+    backtests.advance(connect, "run", "running")
+    with connect() as connection:
+        row = "SELECT step, failed_step, message FROM market.backtests"
+        assert connection.execute(row).fetchone() == ("execute", None, None)
+    backtests.cancel(connect, "run", "cancelled: on request")
+    with connect() as connection:
+        assert connection.execute(row).fetchone() == ("execute", None, "cancelled: on request")
+
+
+def test_what_held_a_record_up_is_told_once(connect):
+    for run, last in (("same", "venue away"), ("other", "venue slow")):
         backtests.open_record(connect, run, {})
-    backtests.open_record(connect, "done", {})
-    backtests.complete(connect, "done", OUTCOME)
-    assert sorted(backtests.reconcile(connect, states.get)) == ["dead", "gone", "odd"]
-    assert status(connect, "alive") == "pending"
-    assert status(connect, "done") == "completed"
-    assert "DAG run" in backtests.get(connect, "dead").message
-    assert [status(connect, run) for run in ("dead", "odd", "gone")] == [
-        "cancelled", "failed", "failed"]
+        backtests.note(connect, run, last)
+        backtests.fail(connect, run, Failure("venue away"))
+    assert backtests.get(connect, "same").message == "venue away"
+    assert backtests.get(connect, "other").message == "venue away; last: venue slow"
+
+
+def test_a_completed_record_is_not_described_anew(connect):
+    backtests.open_record(connect, "run", {"strategy": {"name": "old"}})
+    backtests.complete(connect, "run", OUTCOME)
+    changed = {"strategy": {"name": "new"}}
+    backtests.describe(connect, "run", changed, window("2023-11-14", "2023-11-15"))
+    assert backtests.get(connect, "run").payload == {"strategy": {"name": "old"}}
 
 
 def test_what_was_stored_comes_back_to_the_last_bit(connect):

@@ -10,8 +10,9 @@ import pytest
 
 from candlevault.errors import InvalidRequest, StorageError
 from candlevault.storage import sweep_results, sweeps
-from candlevault.storage.backtests import EquityCurve, Failure, Read
+from candlevault.storage.backtests import EquityCurve, Read
 from candlevault.storage.database import connector
+from candlevault.storage.run_records import Failure
 from candlevault.storage.sweep_results import (
     BatchRange,
     Conclusion,
@@ -377,12 +378,3 @@ class TestFailureAndCancellation:
             sweeps.request_cancel(connect, sweep_id)
         with pytest.raises(InvalidRequest, match="no such sweep"):
             sweeps.request_cancel(connect, 999)
-
-    def test_records_of_runs_that_are_over_are_ended(self, connect):
-        for run_id in ("gone", "failed", "running", "done"):
-            begun(connect, run_id)
-        sweeps.fail(connect, "done", Failure("x"))
-        states = {"failed": "failed", "running": "running", "done": "failed"}
-        assert sweeps.reconcile(connect, states.get) == ["gone", "failed"]
-        assert status(connect, "gone")[1] == ("the DAG run is gone before the sweep was finished")
-        assert status(connect, "running")[0] == "running"

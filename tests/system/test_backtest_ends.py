@@ -62,6 +62,23 @@ def test_a_run_that_is_ended_in_airflow_ends_as_cancelled(vault, rows, slow_venu
     assert trades_of(rows, run_id) == 0
 
 
+def test_a_run_that_is_ended_between_two_tasks_is_cancelled_by_reconciling(vault, rows, run_dag):
+    conf = CONF | {"symbol": "RUNEUSDT", "start_time": "2025-08-01T00:00:00Z"}
+    run = run_dag("backtest", conf)
+    run_id = run["dag_run_id"]
+    assert run["state"] == "success", status_of(rows, run_id)
+    # As if its last task had not begun yet: no task failed, and nothing is there to notice.
+    rows(
+        "UPDATE market.backtests SET status = 'running', finished_at = NULL"
+        " WHERE dag_run_id = %s RETURNING 1",
+        run_id,
+    )
+    vault.api.cancel("backtest", run_id)
+    assert run_dag("reconcile_backtests")["state"] == "success"
+    assert status_of(rows, run_id) == (
+        "cancelled", "cancelled: its DAG run was ended from Airflow")  # fmt: skip
+
+
 def test_a_run_that_is_asked_to_stop_stops_and_says_so(vault, rows, run_dag, slow_venue):
     run_id = fetching(vault, rows, "LINKUSDT")
     number = rows("SELECT backtest_id FROM market.backtests WHERE dag_run_id = %s", run_id)[0][0]

@@ -10,14 +10,16 @@ from pathlib import Path
 import psycopg
 
 from candlevault.errors import CandlevaultError
-from candlevault.storage import backtests
 from candlevault.storage.database import connector_from_environment
 
 FAILED = 2
+PAYLOADS = ("backtest", "sweep")
+"""What `schema` prints; the first is the default."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command: 0 if it worked, 1 if a result came out different, 2 with one line of why."""
+    """Run one command: 0 if it worked, 1 if a result came out different, 2 if it
+    could not be done, with one line of why."""
     chosen = _parser().parse_args(arguments)
     try:
         return chosen.run(chosen)
@@ -46,18 +48,20 @@ def _parser() -> argparse.ArgumentParser:
     strategies = commands.add_parser("strategies", help="list what is installed and what is broken")
     strategies.set_defaults(run=_strategies)
     schema = commands.add_parser("schema", help="print the JSON schema of a payload")
+    schema.add_argument("payload", choices=PAYLOADS, nargs="?", default=PAYLOADS[0])
+    schema.add_argument(
+        "--markdown", action="store_true", help="print docs/payload.md instead: both as tables"
+    )
     schema.set_defaults(run=_schema)
     return parser
 
 
 def _tear_sheet(chosen: argparse.Namespace) -> int:
     from candlevault.backtest import tear_sheet
-    from candlevault.backtest.trust import verification
 
-    connect = connector_from_environment()
-    stored = backtests.stored_result(connect, chosen.backtest_id)
-    held = verification.buy_and_hold(connect, stored)
-    page = tear_sheet.render(tear_sheet.of_stored(stored, buy_and_hold=held))
+    page = tear_sheet.render(
+        tear_sheet.of_backtest(connector_from_environment(), chosen.backtest_id)
+    )
     if chosen.out is None:
         print(page)
     else:
@@ -75,7 +79,7 @@ def _verify(chosen: argparse.Namespace) -> int:
         print(f"  {difference}")
     for name, (stored, now) in verdict.versions.items():
         print(f"  {name}: stored {stored}, now {now}")
-    return int(verdict.verdict == verification.DIFFERENT)
+    return {verification.DIFFERENT: 1, verification.CANNOT_BE_RUN: FAILED}.get(verdict.verdict, 0)
 
 
 def _strategies(_: argparse.Namespace) -> int:
@@ -92,10 +96,18 @@ def _strategies(_: argparse.Namespace) -> int:
     return 0
 
 
-def _schema(_: argparse.Namespace) -> int:
-    from candlevault.backtest import payload
+def _schema(chosen: argparse.Namespace) -> int:
+    from candlevault.backtest import payload, payload_page
+    from candlevault.backtest.search import schema as sweep
+    from candlevault.backtest.strategies import registry
 
-    print(json.dumps(payload.document(), indent=2))
+    if chosen.markdown:
+        print(payload_page.page(), end="")
+        return 0
+    documents = {"backtest": payload.document, "sweep": sweep.document}
+    # Asked for by hand: those of the user's belong to it, read or not.
+    strategies = registry.known().values()
+    print(json.dumps(documents[chosen.payload](strategies), indent=2))
     return 0
 
 

@@ -64,8 +64,10 @@ def lines(
 ) -> tuple[dict[str, np.ndarray], str | None]:
     """The indicator arrays by name, and None; or none of them, and why.
 
-    Lines are for charts: a run does not fail for them.
+    A strategy need not have any. Lines are for charts: no run calls this.
     """
+    if strategy.lines is None:
+        return {}, None
     try:
         return strategy.lines(bars, params), None
     except StrategyFailed as failed:

@@ -20,6 +20,7 @@ from candlevault.providers.contract import Venue
 from candlevault.series import Series
 from candlevault.storage import backtests
 from candlevault.storage.database import Connect
+from candlevault.storage.storable import refuse_unstorable
 from candlevault.timeframe import from_ms
 from candlevault.windows import Window
 
@@ -41,6 +42,7 @@ def accept(
     """
     backtests.open_record(connect, dag_run_id, conf)
     with _telling(connect, dag_run_id, "accept"):
+        refuse_unstorable(conf)
         # What can be seen without the venue is refused without asking it.
         find_saved = saved.finder(connect)
         request = payloads.parse(conf, default_venue=default_venue, find_saved=find_saved)
@@ -115,8 +117,4 @@ def execute(
 
 
 def _telling(connect: Connect, dag_run_id: str, step: str) -> AbstractContextManager[None]:
-    return telling(
-        step,
-        lambda failure: backtests.fail(connect, dag_run_id, failure),
-        lambda message: backtests.note(connect, dag_run_id, message),
-    )
+    return telling(backtests.RECORDS, connect, dag_run_id, step)

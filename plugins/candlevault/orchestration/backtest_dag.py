@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 from datetime import timedelta
 
 from airflow.sdk import DAG, Param, task
 
 from candlevault import config
-from candlevault.backtest.payload import REQUIRED, properties
-from candlevault.orchestration import assets, house
+from candlevault.backtest.payload import REQUIRED, outline, properties
+from candlevault.orchestration import assets, house, payload_form
 
 
 def form() -> dict[str, Param]:
     """The fields of the trigger form, from the payload's JSON schema.
 
-    A required field has no default, so that Airflow refuses a run without it. Unknown keys
-    and strategies are left to the first task: its message names the nearest known one and
-    stays in the failed record.
+    It explains the built-in strategies, and those of the user's that were read before: no file
+    is executed while DAGs are parsed. Unknown keys, strategies and their settings are left to
+    the first task: its message names the nearest known one and stays in the failed record.
     """
-    fields = {}
-    for name, schema in properties().items():
-        schema = _open(copy.deepcopy(schema))
-        default = schema.pop("default", None)
-        if name == "strategy":
-            del schema["allOf"], schema["anyOf"], schema["properties"]["name"]["enum"]
-        if name == "venue":
-            default = config.setting("CANDLEVAULT_VENUE")
-        if name in REQUIRED:
-            fields[name] = Param(**schema)
-        else:
-            fields[name] = Param(default, **schema)
-    return fields
+    checked = outline()["properties"]
+    del checked["strategy"]["anyOf"], checked["strategy"]["allOf"]
+    checked["venue"]["default"] = config.setting("CANDLEVAULT_VENUE")
+    return {
+        name: payload_form.field(schema, _open(checked[name]), required=name in REQUIRED)
+        for name, schema in properties().items()
+    }
 
 
 def _open(schema):

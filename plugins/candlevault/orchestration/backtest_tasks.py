@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
 
 from airflow.sdk import get_current_context
 
 from candlevault import config
 from candlevault.backtest import jobs, payload
 from candlevault.backtest.trust import verification
-from candlevault.errors import CandlevaultError, NotRepeated
-from candlevault.ingest import funding, syncs
-from candlevault.ingest.load import SETTLING_MS, Market
-from candlevault.orchestration import announcing, assets, cancelling, runtime
+from candlevault.errors import NotRepeated
+from candlevault.ingest.load import SETTLING_MS
+from candlevault.orchestration import announcing, assets, fetching, runtime
+from candlevault.orchestration.run_ends import RunEnds
 from candlevault.providers.registry import venue_of
-from candlevault.series import Series
 from candlevault.storage import backtests
-from candlevault.storage.backtests import Failure
-from candlevault.storage.database import Connect, connector_from_environment
-from candlevault.windows import Window
 
 DAG_ID = "backtest"
+
+_ENDS = RunEnds(DAG_ID, backtests.RECORDS)
 
 
 def accept() -> dict[str, object]:
@@ -31,7 +28,7 @@ def accept() -> dict[str, object]:
     connect = runtime.connect_by_hook()
     # Params are what Airflow validated; keys it was not told of are only in the conf.
     conf = {**context["params"], **(context["dag_run"].conf or {})}
-    with runtime.task_errors(), _ended_with_word(connect, run_id):
+    with runtime.task_errors(), _ENDS.told(connect, run_id, "accept"):
         request = jobs.accept(
             connect,
             venue_of,
@@ -45,8 +42,7 @@ def accept() -> dict[str, object]:
 
 def reconcile() -> list[str]:
     """Task: end the records of runs that are over; returns the ids of those runs."""
-    with runtime.task_errors():
-        return backtests.reconcile(runtime.connect_by_hook(), runtime.run_state_of(DAG_ID))
+    return _ENDS.reconcile()
 
 
 def gather(request: Mapping[str, object]) -> dict[str, object]:
@@ -54,13 +50,13 @@ def gather(request: Mapping[str, object]) -> dict[str, object]:
     checked = payload.parse(request)
     run_id = runtime.current_run_id()
     market = runtime.market(checked.series.venue, checked.series.market)
-    with (
-        runtime.task_errors(),
-        _cancellable(market.connect, run_id),
-        _ended_with_word(market.connect, run_id),
-    ):
+    with _ENDS.task(market.connect, run_id, "gather"):
         account = jobs.gather(
-            market.connect, run_id, checked, _fetch_by(market), _fetch_funding_by(market)
+            market.connect,
+            run_id,
+            checked,
+            fetching.candles_by(market),
+            fetching.funding_by(market),
         )
     market.say(f"{checked.series}: {account.stored} candles, {account.absent} absent")
     return dict(request)
@@ -72,12 +68,12 @@ def execute(request: Mapping[str, object]) -> dict[str, object]:
     run_id = runtime.current_run_id()
     market = runtime.market(checked.series.venue, checked.series.market)
     connect = market.connect
-    with (
-        runtime.task_errors(),
-        _cancellable(connect, run_id),
-        _ended_with_word(connect, run_id),
-    ):
-        figures = jobs.execute(connect, run_id, checked, fetch=_fetch_by(market))
+    figures = None
+    with _ENDS.task(connect, run_id, "execute", completes=True):
+        figures = jobs.execute(connect, run_id, checked, fetch=fetching.candles_by(market))
+    if figures is None:
+        # A cancel came too late: after the record had completed, before the task knew.
+        figures = backtests.summary(connect, run_id)
     announcing.completed("backtest", assets.BACKTESTS, run_id, figures)
     return figures
 
@@ -106,58 +102,12 @@ def verify() -> list[dict[str, object]]:
             details = "; ".join(verdict.differences) or "nothing differs"
             runtime.say(f"backtest {backtest_id}: {verdict.verdict} ({details})")
             verdicts.append(verdict)
-        different = [one for one in verdicts if one.verdict == verification.DIFFERENT]
-        if different:
-            raise NotRepeated(
-                f"{len(different)} of {len(verdicts)} backtests came out different: "
-                + ", ".join(str(one.backtest_id) for one in different)
-            )
+        if any(one.verdict == verification.DIFFERENT for one in verdicts):
+            raise NotRepeated(verification.summary(verdicts))
+        runtime.say(verification.summary(verdicts))
     return [one.as_dict() for one in verdicts]
-
-
-def _fetch_by(market: Market) -> Callable[[Series, Window], object]:
-    def fetch(series: Series, window: Window) -> object:
-        market.say(f"{series}: candles of {window} are missing; loading them first")
-        return syncs.load(market, series, window, purpose="backtest")
-
-    return fetch
-
-
-def _fetch_funding_by(market: Market) -> Callable[[Series, Window], object]:
-    def fetch(series: Series, window: Window) -> object:
-        market.say(f"{series}: funding of {window} is missing; loading it first")
-        return funding.load(market, series, window)
-
-    return fetch
-
-
-def _cancellable(connect: Connect, run_id: str) -> AbstractContextManager[None]:
-    state_of = runtime.run_state_of(DAG_ID)
-    return cancelling.cancellable(
-        connect,
-        lambda connection: backtests.cancel_requested(connection, run_id),
-        lambda message: backtests.cancel(connect, run_id, message),
-        lambda: state_of(run_id),
-    )
-
-
-@contextmanager
-def _ended_with_word(connect: Connect, run_id: str) -> Iterator[None]:
-    """Announce a backtest that failed for good; the error goes on."""
-    try:
-        yield
-    except CandlevaultError as error:
-        if not error.transient:
-            record = backtests.get(connect, run_id)
-            number = record.backtest_id if record else None
-            announcing.failed("backtest", run_id, number, str(error))
-        raise
 
 
 def end_failed_run(run_id: str) -> None:
     """Outside a task: end the record of a failed run, if nothing ended it before."""
-    connect = connector_from_environment()
-    why = Failure("the DAG run failed before the backtest was finished (see its task logs)")
-    if backtests.fail(connect, run_id, why):
-        record = backtests.get(connect, run_id)
-        announcing.failed("backtest", run_id, record.backtest_id, record.message)
+    _ENDS.end_failed_run(run_id)

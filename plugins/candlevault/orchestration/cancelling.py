@@ -13,9 +13,11 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from candlevault.orchestration import runtime
 from candlevault.storage.database import Connect
+from candlevault.storage.run_records import RunRecords
+
+FROM_AIRFLOW = "its DAG run was ended from Airflow"
 
 _LOOK_EVERY_S = 1.0
-_FROM_AIRFLOW = "its DAG run was ended from Airflow"
 
 
 class _Cancelled(BaseException):
@@ -26,16 +28,18 @@ class _Cancelled(BaseException):
 @contextmanager
 def cancellable(
     connect: Connect,
-    requested: Callable[[psycopg.Connection], bool],
-    cancel: Callable[[str], object],
+    records: RunRecords,
+    run_id: str,
     run_state: Callable[[], str | None],
+    *,
+    completes: bool = False,
 ) -> Iterator[None]:
-    """Run a block that stops within seconds when it is cancelled.
+    """Run a block that stops within seconds when the record of `run_id` is cancelled.
 
-    `requested(connection)` says whether somebody asked for it; `cancel(message)` ends the
-    record; `run_state()` is Airflow's state of the DAG run. A task that Airflow terminates is
-    cancelled only if the run was ended too: a worker that shuts down is no reason, the task is
-    tried again elsewhere. Whatever was being written is rolled back.
+    `run_state()` is Airflow's state of the DAG run. A task that Airflow terminates is cancelled
+    only if the run was ended too: a worker that shuts down is no reason, the task is tried again
+    elsewhere. Whatever was being written is rolled back. A block that `completes` the record, and
+    had when the cancel came, is left as if it had ended.
     """
     stop = threading.Event()
     why: list[str] = []
@@ -44,9 +48,6 @@ def cancellable(
         why.append("requested" if signum == signal.SIGUSR1 else "terminated")
         raise _Cancelled
 
-    before = {one: signal.signal(one, interrupt) for one in (signal.SIGUSR1, signal.SIGTERM)}
-    # Opened here: a connection is looked up through Airflow, which is for the main thread.
-    watching = connect()
     def ended_from_outside() -> bool:
         """Whether Airflow takes the task away because its run was ended; then so is the record.
 
@@ -54,18 +55,31 @@ def cancellable(
         """
         if "terminated" not in why or run_state() == "running":
             return False
-        cancel(f"cancelled: {_FROM_AIRFLOW}")
+        records.cancel(connect, run_id, f"cancelled: {FROM_AIRFLOW}")
         return True
 
-    watcher = threading.Thread(
-        target=_watch, args=(watching, requested, ended_from_outside, stop), daemon=True
-    )
+    before: dict[int, object] = {}
+    begun = False
     try:
-        with closing(watching):
-            if requested(watching):
+        for one in (signal.SIGUSR1, signal.SIGTERM):
+            before[one] = signal.signal(one, interrupt)
+        # Opened here: a connection is looked up through Airflow, which is for the main thread.
+        with closing(connect()) as watching:
+            if records.cancel_requested(watching, run_id):
                 raise _Cancelled
             watching.commit()
+            watcher = threading.Thread(
+                target=_watch,
+                args=(
+                    watching,
+                    lambda: records.cancel_requested(watching, run_id),
+                    ended_from_outside,
+                    stop,
+                ),
+                daemon=True,
+            )
             watcher.start()
+            begun = True
             try:
                 yield
             finally:
@@ -76,9 +90,13 @@ def cancellable(
             signal.signal(one, signal.SIG_IGN)
         if "terminated" in why and run_state() == "running":
             raise AirflowException("the worker ends this task; it is tried again") from None
-        words = _FROM_AIRFLOW if "terminated" in why else "on request"
-        cancel(f"cancelled: {words}")
-        raise AirflowFailException(f"cancelled: {words}") from None
+        words = f"cancelled: {FROM_AIRFLOW if 'terminated' in why else 'on request'}"
+        if not records.cancel(connect, run_id, words):
+            held = records.standing(connect, run_id)
+            if begun and completes and held is not None and held.status == "completed":
+                runtime.say(f"{words}, but it had completed before")
+                return
+        raise AirflowFailException(words) from None
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
@@ -86,7 +104,7 @@ def cancellable(
 
 def _watch(
     connection: psycopg.Connection,
-    requested: Callable[[psycopg.Connection], bool],
+    requested: Callable[[], bool],
     ended_from_outside: Callable[[], bool],
     stop: threading.Event,
 ) -> None:
@@ -94,7 +112,7 @@ def _watch(
         try:
             if ended_from_outside():
                 return
-            found = requested(connection)
+            found = requested()
             connection.commit()
         except psycopg.Error as error:
             # The work itself will meet the same database; it decides what that means.

@@ -88,6 +88,7 @@ def run_state_of(dag_id: str) -> Callable[[str], str | None]:
     def state_of(run_id: str) -> str | None:
         if task.get_dr_count(dag_id=dag_id, run_ids=[run_id]) == 0:
             return None
-        return task.get_dagrun_state(dag_id=dag_id, run_id=run_id)
+        state = task.get_dagrun_state(dag_id=dag_id, run_id=run_id)
+        return str(getattr(state, "value", state))
 
     return state_of

@@ -7,7 +7,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param, task
 
 from candlevault.backtest.search.schema import REQUIRED, properties
-from candlevault.orchestration import assets, house
+from candlevault.orchestration import assets, house, payload_form
 
 _SHOWN = ("type", "enum", "title", "description", "examples")
 
@@ -15,18 +15,19 @@ _SHOWN = ("type", "enum", "title", "description", "examples")
 def form() -> dict[str, Param]:
     """The fields of the trigger form, from the payload's JSON schema.
 
-    A required field has no default, so that Airflow refuses a run without it. What lies inside
-    the fields is left to the first task: its message names the nearest known key and stays in
-    the failed record.
+    What lies inside the fields is explained, but left to the first task: its message names the
+    nearest known key and stays in the failed record. No file of the user's is executed.
     """
-    fields = {}
-    for name, schema in properties().items():
-        shown = {word: schema[word] for word in _SHOWN if word in schema}
-        if name in REQUIRED:
-            fields[name] = Param(**shown)
-        else:
-            fields[name] = Param(schema["default"], **shown)
-    return fields
+    return {
+        name: payload_form.field(
+            schema,
+            {word: schema[word] for word in _SHOWN if word in schema},
+            required=name in REQUIRED,
+            # The form of the DAG `backtest` explains the fields inside its fields.
+            deep=name != "backtest",
+        )
+        for name, schema in properties().items()
+    }
 
 
 def build_sweep(doc: str) -> DAG:

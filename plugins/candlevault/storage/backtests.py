@@ -1,22 +1,27 @@
-"""Backtest records: their life from pending to completed, failed or cancelled, and their results.
+"""Backtest records and their results.
 
-A record belongs to one DAG run. Trades, summary and the status `completed` are written in
-one transaction; a record that ended never changes again.
+A record belongs to one DAG run (`run_records` holds its life). Trades, summary and the status
+`completed` are written in one transaction.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg
-
 from candlevault.errors import InvalidRequest, StorageError
 from candlevault.storage.database import Connect
+from candlevault.storage.run_records import RunRecords
 from candlevault.timeframe import from_ms, to_ms
 from candlevault.windows import Window
+
+RECORDS = RunRecords("backtest", "backtests", "backtest_id")
+"""The life of these records, but for what only backtests have."""
+
+advance, note, fail, cancel = RECORDS.advance, RECORDS.note, RECORDS.fail, RECORDS.cancel
+request_cancel, cancel_requested = RECORDS.request_cancel, RECORDS.cancel_requested
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +42,7 @@ def open_record(connect: Connect, dag_run_id: str, payload: Mapping[str, object]
 
     A run that was cleared to be tried again starts over, unless it had completed.
     """
-    with connect() as connection:
-        connection.execute(
-            "INSERT INTO market.backtests AS b (dag_run_id, status, payload)"
-            " VALUES (%s, 'pending', %s) ON CONFLICT (dag_run_id) DO UPDATE"
-            " SET status = 'pending', payload = excluded.payload, message = NULL,"
-            "     failed_field = NULL, failed_step = NULL, advice = NULL,"
-            "     started_at = NULL, finished_at = NULL,"
-            "     cancel_requested_at ="
-            "         CASE WHEN b.status <> 'cancelled' THEN b.cancel_requested_at END"
-            " WHERE b.status <> 'completed'",
-            (dag_run_id, json.dumps(payload)),
-        )
+    RECORDS.open(connect, dag_run_id, payload)
     record = get(connect, dag_run_id)
     assert record is not None
     return record
@@ -87,7 +81,8 @@ def describe(
     with connect() as connection:
         connection.execute(
             "UPDATE market.backtests SET payload = %s, window_start = %s, window_end = %s,"
-            " strategy = %s, strategy_id = %s, strategy_version = %s WHERE dag_run_id = %s",
+            " strategy = %s, strategy_id = %s, strategy_version = %s"
+            " WHERE dag_run_id = %s AND status <> 'completed'",
             (
                 json.dumps(payload),
                 window.start,
@@ -98,98 +93,6 @@ def describe(
                 dag_run_id,
             ),
         )
-
-
-def advance(connect: Connect, dag_run_id: str, status: str) -> None:
-    """Move a record to `fetching_data` or `running`.
-
-    A task that runs again after its record was ended as failed (it was cleared in Airflow)
-    opens the record again; a completed one stays.
-    """
-    with connect() as connection:
-        connection.execute(
-            "UPDATE market.backtests SET status = %s, message = NULL, failed_field = NULL,"
-            " failed_step = NULL, advice = NULL, cancel_requested_at ="
-            " CASE WHEN status <> 'cancelled' THEN cancel_requested_at END,"
-            " finished_at = NULL, started_at = coalesce(started_at, clock_timestamp())"
-            " WHERE dag_run_id = %s AND status <> 'completed'",
-            (status, dag_run_id),
-        )
-
-
-def note(connect: Connect, dag_run_id: str, message: str) -> None:
-    """Say what a record that has not ended is held up by; a retry may get past it."""
-    with connect() as connection:
-        connection.execute(
-            "UPDATE market.backtests SET message = %s"
-            " WHERE dag_run_id = %s AND status NOT IN ('completed', 'failed', 'cancelled')",
-            (message[:2000], dag_run_id),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a record ends: what happened, in which step (accept, gather, execute), which field of
-    the payload was wrong, and what to do."""
-
-    message: str
-    step: str | None = None
-    field: str | None = None
-    advice: str | None = None
-
-
-def fail(connect: Connect, dag_run_id: str, failure: Failure) -> bool:
-    """End a record as failed; false when it had ended already. The first reason stays, and
-    what held the record up last is told with it."""
-    return _end(connect, dag_run_id, "failed", failure)
-
-
-def _end(connect: Connect, dag_run_id: str, status: str, why: Failure) -> bool:
-    with connect() as connection:
-        return (
-            connection.execute(
-                "UPDATE market.backtests SET status = %s, failed_field = %s, failed_step = %s,"
-                " advice = %s, message = %s || coalesce('; last: ' || message, ''),"
-                " finished_at = clock_timestamp()"
-                " WHERE dag_run_id = %s AND status NOT IN ('completed', 'failed', 'cancelled')",
-                (status, why.field, why.step, why.advice, why.message[:2000], dag_run_id),
-            ).rowcount
-            == 1
-        )
-
-
-def request_cancel(connect: Connect, backtest_id: int) -> str:
-    """Ask that a backtest stops; returns the status it has now.
-
-    One that has not begun stops before it begins, one that runs within seconds. Raises
-    InvalidRequest when there is none of that id, and when it has ended already.
-    """
-    with connect() as connection:
-        row = connection.execute(
-            "UPDATE market.backtests SET cancel_requested_at ="
-            " coalesce(cancel_requested_at, clock_timestamp())"
-            " WHERE backtest_id = %s RETURNING status",
-            (backtest_id,),
-        ).fetchone()
-        if row is None:
-            raise InvalidRequest("backtest_id", "there is no such backtest", backtest_id)
-        if row[0] in ("completed", "failed", "cancelled"):
-            raise InvalidRequest("backtest_id", f"has ended already: {row[0]}", backtest_id)
-    return row[0]
-
-
-def cancel_requested(connection: psycopg.Connection, dag_run_id: str) -> bool:
-    """Whether somebody asked that the backtest of a DAG run stops."""
-    row = connection.execute(
-        "SELECT cancel_requested_at IS NOT NULL FROM market.backtests WHERE dag_run_id = %s",
-        (dag_run_id,),
-    ).fetchone()
-    return row is not None and row[0]
-
-
-def cancel(connect: Connect, dag_run_id: str, message: str) -> bool:
-    """End a record as cancelled; false when it had ended already."""
-    return _end(connect, dag_run_id, "cancelled", Failure(message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,33 +304,3 @@ def newest(connect: Connect, count: int) -> list[int]:
             (count,),
         ).fetchall()
     return [row[0] for row in rows]
-
-
-def reconcile(connect: Connect, state_of: Callable[[str], str | None]) -> list[str]:
-    """End the records whose DAG run is over without having ended them; returns their run ids.
-
-    `state_of(dag_run_id)` is Airflow's state of the run, or None when it knows no such run.
-    """
-    with connect() as connection:
-        open_runs = [
-            row[0]
-            for row in connection.execute(
-                "SELECT dag_run_id FROM market.backtests"
-                " WHERE status NOT IN ('completed', 'failed', 'cancelled') ORDER BY created_at"
-            ).fetchall()
-        ]
-    ended = []
-    for dag_run_id in open_runs:
-        state = state_of(dag_run_id)
-        if state == "failed":
-            # A run that fails by itself ends its record; somebody has ended this one.
-            done = cancel(connect, dag_run_id, "cancelled: its DAG run was ended from Airflow")
-        elif state in (None, "success"):
-            was = "is gone" if state is None else f"ended as {state}"
-            words = f"the DAG run {was} before the backtest was finished"
-            done = fail(connect, dag_run_id, Failure(words))
-        else:
-            continue
-        if done:
-            ended.append(dag_run_id)
-    return ended

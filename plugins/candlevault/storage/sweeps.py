@@ -1,24 +1,26 @@
-"""Sweep records: their life from pending to completed, failed or cancelled.
+"""Sweep records: what was asked for, and what it came to in a few figures.
 
-A record belongs to one DAG run; what its batches and its end store is in `sweep_results`. A
-record that ended never changes again, unless its run is cleared to be tried again.
+A record belongs to one DAG run (`run_records` holds its life); what its batches and its end store
+is in `sweep_results`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg
-
-from candlevault.errors import InvalidRequest
-from candlevault.storage.backtests import Failure
 from candlevault.storage.database import Connect
+from candlevault.storage.run_records import RunRecords
 from candlevault.windows import Window
 
-_ENDED = ("completed", "failed", "cancelled")
+RECORDS = RunRecords("sweep", "sweeps", "sweep_id", in_batches=True)
+"""The life of these records, but for what only sweeps have."""
+
+advance, note, fail, cancel = RECORDS.advance, RECORDS.note, RECORDS.fail, RECORDS.cancel
+request_cancel, cancel_requested = RECORDS.request_cancel, RECORDS.cancel_requested
+reopen = RECORDS.reopen
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +58,7 @@ def open_record(connect: Connect, dag_run_id: str, payload: Mapping[str, object]
 
     A run that was cleared to be tried again starts over, unless it had completed.
     """
-    with connect() as connection:
-        connection.execute(
-            "INSERT INTO market.sweeps AS s (dag_run_id, status, payload)"
-            " VALUES (%s, 'pending', %s) ON CONFLICT (dag_run_id) DO UPDATE"
-            " SET status = 'pending', payload = excluded.payload, message = NULL,"
-            "     failed_field = NULL, failed_step = NULL, failed_batch = NULL, advice = NULL,"
-            "     started_at = NULL, finished_at = NULL,"
-            "     cancel_requested_at ="
-            "         CASE WHEN s.status <> 'cancelled' THEN s.cancel_requested_at END"
-            " WHERE s.status <> 'completed'",
-            (dag_run_id, json.dumps(payload)),
-        )
+    RECORDS.open(connect, dag_run_id, payload)
     record = get(connect, dag_run_id)
     assert record is not None
     return record.sweep_id
@@ -124,134 +115,3 @@ def describe(connect: Connect, dag_run_id: str, what: Description) -> None:
                 dag_run_id,
             ),
         )
-
-
-def advance(connect: Connect, dag_run_id: str, status: str) -> None:
-    """Move a record to `fetching_data` or `running`.
-
-    A task that runs again after its record was ended as failed (it was cleared in Airflow)
-    opens the record again; a completed one stays.
-    """
-    with connect() as connection:
-        connection.execute(
-            "UPDATE market.sweeps SET status = %s, message = NULL, failed_field = NULL,"
-            " failed_step = NULL, failed_batch = NULL, advice = NULL, finished_at = NULL,"
-            " cancel_requested_at ="
-            "     CASE WHEN status <> 'cancelled' THEN cancel_requested_at END,"
-            " started_at = coalesce(started_at, clock_timestamp())"
-            " WHERE dag_run_id = %s AND status <> 'completed'",
-            (status, dag_run_id),
-        )
-
-
-def note(connect: Connect, dag_run_id: str, message: str) -> None:
-    """Say what a record that has not ended is held up by; a retry may get past it."""
-    with connect() as connection:
-        connection.execute(
-            "UPDATE market.sweeps SET message = %s WHERE dag_run_id = %s AND status <> ALL(%s)",
-            (message[:2000], dag_run_id, list(_ENDED)),
-        )
-
-
-def fail(connect: Connect, dag_run_id: str, failure: Failure, *, batch: int | None = None) -> bool:
-    """End a record as failed, by the failure of `batch` if given; false when it had ended
-    already. The first reason stays, and what held the record up last is told with it."""
-    return _end(connect, dag_run_id, "failed", failure, batch)
-
-
-def reopen(connect: Connect, dag_run_id: str, batch: int) -> None:
-    """Open a failed record again because `batch` is tried again.
-
-    One that another batch has ended stays failed until that one is tried again.
-    """
-    with connect() as connection:
-        connection.execute(
-            "UPDATE market.sweeps SET status = 'running', message = NULL, failed_field = NULL,"
-            " failed_step = NULL, failed_batch = NULL, advice = NULL, finished_at = NULL"
-            " WHERE dag_run_id = %s AND status = 'failed'"
-            " AND coalesce(failed_batch, %s) = %s",
-            (dag_run_id, batch, batch),
-        )
-
-
-def request_cancel(connect: Connect, sweep_id: int) -> str:
-    """Ask that a sweep stops; returns the status it has now.
-
-    Raises InvalidRequest when there is none of that id, and when it has ended already.
-    """
-    with connect() as connection:
-        row = connection.execute(
-            "UPDATE market.sweeps SET cancel_requested_at ="
-            " coalesce(cancel_requested_at, clock_timestamp())"
-            " WHERE sweep_id = %s RETURNING status",
-            (sweep_id,),
-        ).fetchone()
-        if row is None:
-            raise InvalidRequest("sweep_id", "there is no such sweep", sweep_id)
-        if row[0] in _ENDED:
-            raise InvalidRequest("sweep_id", f"has ended already: {row[0]}", sweep_id)
-    return row[0]
-
-
-def cancel_requested(connection: psycopg.Connection, dag_run_id: str) -> bool:
-    """Whether somebody asked that the sweep of a DAG run stops."""
-    row = connection.execute(
-        "SELECT cancel_requested_at IS NOT NULL FROM market.sweeps WHERE dag_run_id = %s",
-        (dag_run_id,),
-    ).fetchone()
-    return row is not None and row[0]
-
-
-def cancel(connect: Connect, dag_run_id: str, message: str) -> bool:
-    """End a record as cancelled; false when it had ended already."""
-    return _end(connect, dag_run_id, "cancelled", Failure(message))
-
-
-def _end(
-    connect: Connect, dag_run_id: str, status: str, why: Failure, batch: int | None = None
-) -> bool:
-    with connect() as connection:
-        return (
-            connection.execute(
-                "UPDATE market.sweeps SET status = %s, failed_field = %s, failed_step = %s,"
-                " failed_batch = %s, advice = %s,"
-                " message = %s || coalesce('; last: ' || message, ''),"
-                " finished_at = clock_timestamp()"
-                " WHERE dag_run_id = %s AND status <> ALL(%s)",
-                (
-                    status,
-                    why.field,
-                    why.step,
-                    batch,
-                    why.advice,
-                    why.message[:2000],
-                    dag_run_id,
-                    list(_ENDED),
-                ),
-            ).rowcount
-            == 1
-        )
-
-
-def reconcile(connect: Connect, state_of: Callable[[str], str | None]) -> list[str]:
-    """End the records whose DAG run is over without having ended them; returns their run ids.
-
-    `state_of(dag_run_id)` is Airflow's state of the run, or None when it knows no such run.
-    """
-    with connect() as connection:
-        open_runs = [
-            row[0]
-            for row in connection.execute(
-                "SELECT dag_run_id FROM market.sweeps WHERE status <> ALL(%s) ORDER BY created_at",
-                (list(_ENDED),),
-            ).fetchall()
-        ]
-    ended = []
-    for dag_run_id in open_runs:
-        state = state_of(dag_run_id)
-        if state in (None, "failed", "success"):
-            was = "is gone" if state is None else f"ended as {state}"
-            why = Failure(f"the DAG run {was} before the sweep was finished")
-            if fail(connect, dag_run_id, why):
-                ended.append(dag_run_id)
-    return ended

@@ -17,16 +17,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from candlevault.errors import DataMissing, InvalidRequest
 from candlevault.timeframe import Timeframe
 from candlevault.windows import Window, account, expected_open_times, runs
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ABSENT_MODES = ("mark", "carry", "forbid")
 """How known absent rows are bridged; the first is the default."""
@@ -110,21 +107,6 @@ class BacktestFrame:
         spread = np.full(len(self), empty, dtype=np.asarray(values).dtype)
         spread[rows] = values
         return spread
-
-    def to_pandas(self) -> pd.DataFrame:
-        """A DataFrame on a continuous UTC index `open_time`.
-
-        Columns: open, high, low, close, volume (float64), present, carried (bool).
-        """
-        # Half of the time that a process of a strategy of the user's takes to start.
-        import pandas as pd
-
-        index = pd.DatetimeIndex(
-            self.open_time.astype("datetime64[ms]"), name="open_time"
-        ).tz_localize("UTC")
-        index.freq = pd.Timedelta(milliseconds=self.timeframe.step_ms)
-        columns = (*PRICES, "volume", "present", "carried")
-        return pd.DataFrame({name: getattr(self, name) for name in columns}, index=index)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of everything a run can read here, the absent mode included."""

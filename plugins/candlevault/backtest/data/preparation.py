@@ -74,6 +74,8 @@ def prepare(
     for series in request.all_series:
         one = reading.read(connect, series, reading.grid_of(request, series), revisions)
         readings.append(one)
+        # Whoever publishes meanwhile must not give the warm-up another state than the window.
+        revisions = revisions.kept(one.reads)
         frames.append(_frame(one, request.data.absent))
         window = reading.warm_up_of(request, series)
         earlier = None if window is None else reading.read(connect, series, window, revisions)

@@ -7,8 +7,8 @@ asks for it: a position held across the break would be in something that no long
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import psycopg
@@ -19,7 +19,7 @@ from candlevault.backtest.data.funding import needed
 from candlevault.backtest.payload import BacktestRequest
 from candlevault.series import Series
 from candlevault.storage import candle_reads, funding, series_registry
-from candlevault.storage.backtests import Read
+from candlevault.storage.backtests import Read, StoredResult
 from candlevault.storage.candle_reads import Absence
 from candlevault.storage.database import Connect
 from candlevault.storage.funding import Funding
@@ -48,16 +48,41 @@ class Gathered:
 @dataclass(frozen=True, slots=True)
 class Revisions:
     """Which state to read: the revisions by series id where given, else that of `as_of`, else
-    the current one (`as_of` None); funding as of `funding_as_of`, else of `as_of`."""
+    the current one (`as_of` None); funding as of `funding_as_of`, else of `as_of`.
+
+    With `only_given` nothing is read of series that are not given.
+    """
 
     as_of: datetime | None = None
     given: Mapping[int, int] | None = None
     funding_as_of: datetime | None = None
+    only_given: bool = False
+
+    @classmethod
+    def as_read(cls, stored: StoredResult, as_of: datetime | None) -> Revisions:
+        """Those that a stored backtest was read at; `as_of` is that of its payload."""
+        paid_as_of = ((stored.trust or {}).get("data") or {}).get("funding_as_of")
+        newest: dict[int, int] = {}
+        for read in stored.reads:
+            newest[read.series_id] = max(read.revision, newest.get(read.series_id, 0))
+        return cls(
+            as_of,
+            newest,
+            None if paid_as_of is None else datetime.fromisoformat(paid_as_of),
+            only_given=True,
+        )
+
+    def kept(self, reads: Iterable[Read]) -> Revisions:
+        """The same, and for the series of `reads` what these were read at."""
+        read = {one.series_id: one.revision for one in reads}
+        return replace(self, given={**(self.given or {}), **read})
 
     def of(self, connection: psycopg.Connection, stored: StoredSeries) -> int:
         """The revision of one stored series."""
         if self.given is not None and stored.series_id in self.given:
             return self.given[stored.series_id]
+        if self.only_given:
+            return 0
         if self.as_of is None:
             return candle_reads.current_revision(connection, stored)
         return candle_reads.revision_at(connection, stored, self.as_of)

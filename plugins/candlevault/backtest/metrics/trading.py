@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 from numba import njit
 
 from candlevault.backtest.metrics.sums import add, settled
@@ -108,21 +107,3 @@ def average_exposure(records, closes, equity):
                 parts += mark / equity[row]
         whole += parts * trade.quantity
     return whole / len(equity)
-
-
-@njit(cache=True, nogil=True)
-def exposure_curve(records, closes, equity):
-    """The parts of `average_exposure` row by row: gross value / equity, float64."""
-    gross = np.zeros(len(equity))
-    for i in range(len(records)):
-        trade = records[i]
-        close = closes[trade.symbol]
-        mark = trade.entry_price
-        for row in range(trade.entry_row, trade.exit_row):
-            now = close[row]
-            if now == now:
-                mark = now
-            gross[row] += mark * trade.quantity
-    for row in range(len(equity)):
-        gross[row] = gross[row] / equity[row] if equity[row] > 0.0 else 0.0
-    return gross

@@ -8,7 +8,7 @@ from candlevault.backtest.payload.request import (
     SavedStrategy,
     StrategyChoice,
 )
-from candlevault.backtest.payload.schema import REQUIRED, document, properties
+from candlevault.backtest.payload.schema import REQUIRED, document, outline, properties
 
 __all__ = [
     "REQUIRED",
@@ -20,6 +20,7 @@ __all__ = [
     "StrategyChoice",
     "canonical",
     "document",
+    "outline",
     "parse",
     "payload_hash",
     "properties",

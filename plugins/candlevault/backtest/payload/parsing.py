@@ -52,7 +52,7 @@ def parse(
         raise InvalidRequest("conf", "must be an object", conf)
     given = {"venue": default_venue, "market": default_market, **conf}
     _refuse_unknown_strategy(given.get("strategy"))
-    values = conform(given, schema.document(), "")
+    values = conform(given, schema.outline(), "")
     series = series_module.parse(
         values["venue"],
         values["market"],
@@ -137,7 +137,7 @@ def payload_hash(request: BacktestRequest) -> str:
 
 
 def _refuse_unknown_strategy(given: object) -> None:
-    """Ahead of the schema, which lists what can be run and not why another one cannot."""
+    """Ahead of everything else: what a payload means depends on its strategy."""
     name = given.get("name") if isinstance(given, Mapping) else None
     if isinstance(name, str):
         registry.get(name)

@@ -7,6 +7,9 @@ strategy's own settings, times against the clock.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Collection
+
 from candlevault.backtest.data.frame import ABSENT_MODES
 from candlevault.backtest.engine.codes import INTRABAR_MODES, ORDER_KINDS
 from candlevault.backtest.payload.fields import (
@@ -27,6 +30,7 @@ from candlevault.backtest.risk import (
     VOLATILITY_TARGET,
 )
 from candlevault.backtest.strategies import registry
+from candlevault.backtest.strategies.contract import Strategy
 from candlevault.series import MARKETS
 from candlevault.timeframe import ALL as TIMEFRAMES
 
@@ -53,11 +57,37 @@ SIZING_SETTINGS = {
 
 REQUIRED = ("symbol", "timeframe", "start_time", "end_time", "strategy")
 
+_EXAMPLES = [
+    {
+        "symbol": "BTCUSDT",
+        "timeframe": "1h",
+        "start_time": "2023-01-01T00:00:00Z",
+        "end_time": "2024-01-01T00:00:00Z",
+        "strategy": {"name": "sma_cross", "params": {"fast": 20, "slow": 50}},
+    },
+    {
+        "symbol": "BTCUSDT",
+        "also": ["ETHUSDT", "SOLUSDT"],
+        "timeframe": "1h",
+        "start_time": "2023-01-01T00:00:00Z",
+        "end_time": "2024-01-01T00:00:00Z",
+        "strategy": {"name": "donchian"},
+        "direction": "both",
+        "risk": {
+            "sizing": {"method": "fixed_risk", "value": 0.01},
+            "stop_loss_pct": 4,
+            "take_profit_pct": 12,
+            "max_open_positions": 2,
+        },
+        "intrabar": {"mode": "resolved"},
+    },
+]
+
 
 def _level(title: str, description: str, example: float, maximum: float = 100) -> dict:
     return number(
         title,
-        f"{description} In percent (0–100) of the entry price; null is off.",
+        f"{description} Null is off.",
         None,
         example,
         exclusiveMinimum=0,
@@ -65,19 +95,17 @@ def _level(title: str, description: str, example: float, maximum: float = 100) -
     )
 
 
-def _strategy() -> dict:
-    strategies = registry.known().values()
+def _strategy(strategies: Collection[Strategy]) -> dict:
     return {
         "type": "object",
         "title": "Strategy",
-        "description": "Which rule decides, and its settings; or the id of a saved strategy. "
-        + " ".join(f"{s.name}: {s.description}" for s in strategies),
+        "description": "Which strategy decides, and its settings; or the id of a saved one.",
         "properties": {
             "name": {
                 "type": "string",
                 "title": "Name",
                 "description": "One of the installed strategies.",
-                "enum": [s.name for s in strategies],
+                **({"enum": [s.name for s in strategies]} if strategies else {}),
                 "examples": ["sma_cross"],
             },
             "params": {
@@ -119,15 +147,16 @@ def _entry() -> dict:
         "order": choice(
             "Order",
             "market: at the next open. limit: at a better price or not at all. stop: once the "
-            "price moves on that far. stop_limit: from there, up to a limit. For strategies that "
-            "name no price themselves.",
+            "price has moved on that far. stop_limit: from there, up to a limit. Where a strategy "
+            "names a price itself, that one counts.",
             list(ORDER_KINDS),
             "market",
         ),
         "offset_pct": number(
             "Offset",
-            "How far from the signal's close the order lies, in percent (0–100) of it: a limit "
-            "on the better side, a stop on the other.",
+            "How far from the close of the signal's bar the order lies, in percent (0–100) of "
+            "that close. To go long a limit lies below it, a stop above; to go short the other "
+            "way round. Not for market.",
             0.0,
             0.5,
             minimum=0,
@@ -135,7 +164,8 @@ def _entry() -> dict:
         ),
         "limit_offset_pct": number(
             "Limit offset",
-            "stop_limit: how far beyond the stop its limit lies, in percent (0–100) of the stop.",
+            "stop_limit: how far beyond the stop (above it to go long) its limit lies, in percent "
+            "(0–100) of the stop: the worst price that is taken. Not for market.",
             0.0,
             0.2,
             minimum=0,
@@ -143,7 +173,8 @@ def _entry() -> dict:
         ),
         "valid_bars": whole(
             "Valid bars",
-            "How many bars an order waits at most; null: until another one replaces it.",
+            "How many bars a limit, stop or stop_limit order waits at most, then it is dropped; "
+            "null: until a newer signal replaces or drops it.",
             None,
             24,
             minimum=1,
@@ -163,35 +194,42 @@ def _sizing() -> dict:
     properties = {
         "method": choice(
             "Method",
-            "equity_fraction: a part of the equity, the entry fee included. fixed_amount: an "
-            "amount in quote. fixed_quantity: an amount in base. fixed_risk: what loses this part "
-            "of the equity at the stop. volatility_target: what moves this part of the equity "
-            "with one average true range. kelly: this part of Kelly's share by the trades so "
-            "far. Never more than max_exposure leaves room for.",
+            "What one entry takes, by `value`. equity_fraction: this part of the equity, the "
+            "entry fee included. fixed_amount: this amount in quote, fee included. fixed_quantity: "
+            "this amount in base. fixed_risk: so much that the way from the entry to its stop "
+            "loses this part of the equity. volatility_target: so much that one average true range "
+            "moves this part of the equity. kelly: this part of Kelly's share by the trades closed "
+            "so far (0.5 is half Kelly). Never more than max_exposure leaves room for.",
             methods,
             EQUITY_FRACTION,
         ),
         "value": {
             "type": "number",
             "title": "Value",
-            "description": "The part (above 0, at most 1) or the amount. Left out: "
-            "equity_fraction 1, fixed_risk and volatility_target 0.01, kelly 0.5.",
+            "description": "The part (above 0, at most 1) or, of fixed_amount and "
+            "fixed_quantity, the amount, which must be given. Left out: equity_fraction 1, "
+            "fixed_risk and volatility_target 0.01, kelly 0.5.",
             "examples": [1.0],
             **_AMOUNT,
         },
         "atr_period": whole(
-            "ATR period", "volatility_target: bars of the true range.", 14, 14,
+            "ATR period", "volatility_target only: bars of the average true range.", 14, 14,
             minimum=1, maximum=10_000,
         ),
         "cap": number(
-            "Cap", "kelly: largest part of the equity (0–1).", 0.25, 0.25, **_PART
+            "Cap",
+            "kelly only: the largest part (0–1) of the equity that one entry takes.",
+            0.25, 0.25, **_PART,
         ),
         "min_trades": whole(
-            "Trades before", "kelly: closed trades before its formula is used.", 20, 20,
-            minimum=2, maximum=100_000,
+            "Trades before",
+            "kelly only: so many trades must have closed before its formula decides.",
+            20, 20, minimum=2, maximum=100_000,
         ),
         "initial_fraction": number(
-            "Fraction before", "kelly: part of the equity (0–1) until then.", 0.1, 0.1, **_PART
+            "Fraction before",
+            "kelly only: the part (0–1) of the equity that an entry takes until then.",
+            0.1, 0.1, **_PART,
         ),
     }  # fmt: skip
     return group(
@@ -220,32 +258,53 @@ def _sizing() -> dict:
 def _risk() -> dict:
     properties = {
         "sizing": _sizing(),
-        "stop_loss_pct": _level("Stop loss", "Leaves at this loss.", 5),
-        "take_profit_pct": _level("Take profit", "Leaves at this gain.", 10, 10_000),
+        "stop_loss_pct": _level(
+            "Stop loss",
+            "Leaves once the price is this far (percent, 0–100, of the entry price) on the losing "
+            "side of the entry price.",
+            5,
+        ),
+        "take_profit_pct": _level(
+            "Take profit",
+            "Leaves once the price is this far (percent of the entry price) on the winning side "
+            "of the entry price.",
+            10,
+            10_000,
+        ),
         "trailing_stop_pct": _level(
-            "Trailing stop", "Leaves at this distance from the best price since entry.", 8
+            "Trailing stop",
+            "Leaves once the price has come back this far from the best price since the entry. "
+            "The distance is this percentage (0–100) of the entry price and stays the same, "
+            "however far the price has run; where a stop loss lies nearer, that one counts.",
+            8,
         ),
         "max_exposure": number(
             "Exposure",
-            "Largest gross value of all positions, as a part of the equity, when entering. Above "
-            "1 (leverage) only in market um.",
+            "An entry takes at most so much that the values of all positions, long and short "
+            "added up, are this part of the equity (1 is all of it). Above 1 (leverage) not on "
+            "spot.",
             1.0,
             1.0,
             exclusiveMinimum=0,
             maximum=125,
         ),
         "max_open_positions": whole(
-            "Open positions", "Symbols held at the same time; null: all.", None, 3,
-            minimum=1, maximum=1000,
+            "Open positions",
+            "How many symbols may be held at the same time; further entries are dropped. null: "
+            "all.",
+            None, 3, minimum=1, maximum=1000,
         ),
         "max_entries": whole(
-            "Entries", "Lots of one symbol at the same time (pyramiding).", 1, 1,
-            minimum=1, maximum=100,
+            "Entries",
+            "How many entries of one symbol may be held at the same time (pyramiding): a signal "
+            "on the side that is held adds one until then, and does nothing after.",
+            1, 1, minimum=1, maximum=100,
         ),
         "daily_loss_pct": number(
             "Daily loss",
-            "At a close this far (percent, 0–100) below the equity at the start of the UTC day "
-            "everything is left and nothing entered until the next day; null is off.",
+            "Once a close leaves the equity this far (percent, 0–100) below that at the start of "
+            "the UTC day, everything is closed at the next open and nothing entered before the "
+            "next day; null is off.",
             None,
             3,
             exclusiveMinimum=0,
@@ -253,8 +312,8 @@ def _risk() -> dict:
         ),
         "max_drawdown_pct": number(
             "Drawdown stop",
-            "At a close this far (percent, 0–100) below the highest equity everything is left and "
-            "nothing entered any more; null is off.",
+            "Once a close leaves the equity this far (percent, 0–100) below its highest, "
+            "everything is closed at the next open and nothing entered any more; null is off.",
             None,
             25,
             exclusiveMinimum=0,
@@ -338,8 +397,40 @@ def _data() -> dict:
     )
 
 
-def properties() -> dict[str, dict]:
-    """The schema of each top-level field, in the order of the form."""
+def properties(strategies: Collection[Strategy] | None = None) -> dict[str, dict]:
+    """The schema of each top-level field, in the order of the form.
+
+    It lists `strategies` with their settings: those of `registry.described` if left out, so
+    that no file of the user's is executed for it.
+    """
+    if strategies is None:
+        strategies = registry.described().values()
+    return _fields(strategies)
+
+
+def outline() -> dict:
+    """The schema without what depends on the strategies there are.
+
+    Whoever reads a payload looks up the strategy that it names, and no other.
+    """
+    return {"type": "object", "properties": _fields(()), "required": list(REQUIRED)}
+
+
+def document(strategies: Collection[Strategy] | None = None) -> dict:
+    """The schema of the whole payload; `strategies` as for `properties`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Backtest",
+        "description": "One backtest of one strategy on one or several series.",
+        "type": "object",
+        "properties": properties(strategies),
+        "required": list(REQUIRED),
+        "additionalProperties": False,
+        "examples": copy.deepcopy(_EXAMPLES),
+    }
+
+
+def _fields(strategies: Collection[Strategy]) -> dict[str, dict]:
     symbol = {
         "type": "string",
         "pattern": r"^[A-Za-z0-9]{1,20}$",
@@ -356,7 +447,11 @@ def properties() -> dict[str, dict]:
             "examples": ["binance"],
         },
         "market": choice(
-            "Market", "spot, or um for USDT-margined perpetual futures.", list(MARKETS), "spot"
+            "Market",
+            "spot; um: USDT-margined perpetual futures; crypto, stocks, forex: of sources that "
+            "quote no market of their own.",
+            list(MARKETS),
+            "spot",
         ),
         "symbol": {
             **symbol,
@@ -385,7 +480,7 @@ def properties() -> dict[str, dict]:
             "Start", "First instant of the window, inclusive.", "2023-01-01T00:00:00Z"
         ),
         "end_time": time("End", "End of the window, exclusive.", "2024-01-01T00:00:00Z"),
-        "strategy": _strategy(),
+        "strategy": _strategy(strategies),
         "direction": choice(
             "Direction", "Which side may be held: long, short, or both.", list(DIRECTIONS), "long"
         ),
@@ -428,7 +523,7 @@ def properties() -> dict[str, dict]:
             "type": "boolean",
             "title": "Funding",
             "description": "Market um: positions pay and receive the funding rate, which is loaded "
-            "first where it is missing. No meaning on spot.",
+            "first where it is missing. Without meaning elsewhere.",
             "default": True,
             "examples": [True],
         },
@@ -436,42 +531,4 @@ def properties() -> dict[str, dict]:
         "risk": _risk(),
         "intrabar": _intrabar(),
         "data": _data(),
-    }
-
-
-def document() -> dict:
-    """The schema of the whole payload."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Backtest",
-        "description": "One backtest of one strategy on one or several series.",
-        "type": "object",
-        "properties": properties(),
-        "required": list(REQUIRED),
-        "additionalProperties": False,
-        "examples": [
-            {
-                "symbol": "BTCUSDT",
-                "timeframe": "1h",
-                "start_time": "2023-01-01T00:00:00Z",
-                "end_time": "2024-01-01T00:00:00Z",
-                "strategy": {"name": "sma_cross", "params": {"fast": 20, "slow": 50}},
-            },
-            {
-                "symbol": "BTCUSDT",
-                "also": ["ETHUSDT", "SOLUSDT"],
-                "timeframe": "1h",
-                "start_time": "2023-01-01T00:00:00Z",
-                "end_time": "2024-01-01T00:00:00Z",
-                "strategy": {"name": "donchian"},
-                "direction": "both",
-                "risk": {
-                    "sizing": {"method": "fixed_risk", "value": 0.01},
-                    "stop_loss_pct": 4,
-                    "take_profit_pct": 12,
-                    "max_open_positions": 2,
-                },
-                "intrabar": {"mode": "resolved"},
-            },
-        ],
     }

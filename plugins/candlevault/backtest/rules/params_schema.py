@@ -53,6 +53,10 @@ _ORDER_WORDS = {
     "trail": "Distance of a trailing stop in quote, instead of that of the risk rules.",
     "weight": "Part of the usual size, above 0; more than 1 counts as 1.",
 }
+_SIDE_WORDS = {
+    "condition": "The condition for the {side} side.",
+    "orders": "What entries of the {side} side carry.",
+}
 EXAMPLES: tuple[dict, ...] = (
     {
         "indicators": {
@@ -89,8 +93,18 @@ PAST = {
     "type": "object",
     "description": "The value so many bars ago.",
     "properties": {
-        "of": {"$ref": "#/$defs/operand"},
-        "bars_ago": {"type": "integer", "minimum": 0, "maximum": LARGEST_PERIOD},
+        "of": {
+            "$ref": "#/$defs/operand",
+            "description": "What has the value.",
+            "examples": ["close"],
+        },
+        "bars_ago": {
+            "type": "integer",
+            "description": "How many bars before.",
+            "minimum": 0,
+            "maximum": LARGEST_PERIOD,
+            "examples": [1],
+        },
     },
     "required": ["of", "bars_ago"],
     "additionalProperties": False,
@@ -98,8 +112,14 @@ PAST = {
 TREND = {
     "type": "object",
     "properties": {
-        "of": {"$ref": "#/$defs/operand"},
-        "bars": {"type": "integer", "minimum": 1, "maximum": LARGEST_PERIOD, "default": 1},
+        "of": {"$ref": "#/$defs/operand", "description": "What moves.", "examples": ["close"]},
+        "bars": {
+            "type": "integer",
+            "description": "How many bars in a row.",
+            "minimum": 1,
+            "maximum": LARGEST_PERIOD,
+            "default": 1,
+        },
     },
     "required": ["of"],
     "additionalProperties": False,
@@ -113,7 +133,11 @@ CONSTANT = {
 CARRIED = {
     "type": "object",
     "properties": {
-        name: {"$ref": "#/$defs/operand", "description": words}
+        name: {
+            "$ref": "#/$defs/operand",
+            "description": words,
+            "examples": [0.5 if name == "weight" else {"multiply": ["close", 0.95]}],
+        }
         for name, words in _ORDER_WORDS.items()
     },
     "minProperties": 1,
@@ -134,9 +158,14 @@ def indicator_schema(function: Function) -> dict:
         "type": "object",
         "description": f"{function.name}: {function.title}",
         "properties": {
-            "function": {"type": "string", "enum": [function.name]},
+            "function": {
+                "type": "string",
+                "description": "TA-Lib's name of it.",
+                "enum": [function.name],
+                "examples": [function.name],
+            },
             **{setting.name: _setting(setting.schema) for setting in function.settings},
-            "of": of | {"description": "What it is computed of."},
+            "of": of | {"description": "What it is computed of."} | _of_example(of),
         },
         "required": ["function"] if "default" in of else ["function", "of"],
         "additionalProperties": False,
@@ -150,7 +179,8 @@ def params_schema() -> dict:
         "$id": _IDENTIFIER,
         "type": "object",
         "title": "Rules",
-        "description": "Indicators by name, and the conditions on them that enter and leave.",
+        "description": "Indicators by name, and the conditions on them that enter and leave: see "
+        "docs/backtests.md.",
         "properties": {
             "indicators": {
                 "type": "object",
@@ -189,17 +219,23 @@ def params_schema() -> dict:
 
 def _setting(schema: dict) -> dict:
     """Without the words that say nothing new here: there are hundreds of settings."""
+    kept = {word: value for word, value in schema.items() if word not in ("title", "examples")}
+    return kept | {"description": schema["description"] or "TA-Lib's setting of this name."}
+
+
+def _of_example(of: dict) -> dict:
+    if "default" in of:
+        return {}
     return {
-        word: value
-        for word, value in schema.items()
-        if value != "" and word not in ("title", "examples")
+        "examples": ["close" if of["type"] == "string" else dict.fromkeys(of["required"], "close")]
     }
 
 
 def _column(default: str | None) -> dict:
     return {
         "type": "string",
-        **({} if default is None else {"default": default}),
+        "description": "A column, an indicator, or one output of it.",
+        **({"examples": ["close"]} if default is None else {"default": default}),
     }
 
 
@@ -208,7 +244,14 @@ def _sides(title: str, description: str, holds: str, example: dict, **more) -> d
         "type": "object",
         "title": title,
         "description": description,
-        "properties": {side: {"$ref": f"#/$defs/{holds}"} for side in SIDES},
+        "properties": {
+            side: {
+                "$ref": f"#/$defs/{holds}",
+                "description": _SIDE_WORDS[holds].format(side=side),
+                "examples": [example["long"]],
+            }
+            for side in SIDES
+        },
         "additionalProperties": False,
         "examples": [example],
         **more,
@@ -242,19 +285,31 @@ def _operands() -> list[dict]:
             "examples": ["close", "bands.upperband"],
         },
         PAST,
-        *(_single(name, _row(2), _ARITHMETIC_WORDS[name]) for name in ARITHMETIC),
+        *(_single(name, _row(2), _ARITHMETIC_WORDS[name], ["close", 2]) for name in ARITHMETIC),
     ]
 
 
 def _conditions() -> list[dict]:
+    pair = ["close", "open"]
+    simple = {"above": pair}
     several = {"type": "array", "items": {"$ref": "#/$defs/condition"}, "minItems": 1}
     return [
-        *(_single(name, _row(2), _COMPARISON_WORDS[name]) for name in COMPARISONS),
-        _single(BETWEEN, _row(3), "The first is at least the second and at most the third."),
-        *(_single(name, TREND, _TREND_WORDS[name]) for name in TRENDS),
-        _single(ALL, several, "Every one of these."),
-        _single(ANY, several, "At least one of these."),
-        _single(NOT, {"$ref": "#/$defs/condition"}, "The opposite; undefined stays undefined."),
+        *(_single(name, _row(2), _COMPARISON_WORDS[name], pair) for name in COMPARISONS),
+        _single(
+            BETWEEN,
+            _row(3),
+            "The first is at least the second and at most the third.",
+            ["close", "low", "high"],
+        ),
+        *(_single(name, TREND, _TREND_WORDS[name], {"of": "close", "bars": 3}) for name in TRENDS),
+        _single(ALL, several, "Every one of these.", [simple]),
+        _single(ANY, several, "At least one of these.", [simple]),
+        _single(
+            NOT,
+            {"$ref": "#/$defs/condition"},
+            "The opposite; undefined stays undefined.",
+            simple,
+        ),
     ]
 
 
@@ -267,11 +322,11 @@ def _row(count: int) -> dict:
     }
 
 
-def _single(name: str, holds: dict, description: str) -> dict:
+def _single(name: str, holds: dict, description: str, example: object) -> dict:
     return {
         "type": "object",
         "description": description,
-        "properties": {name: holds},
+        "properties": {name: {**holds, "description": description, "examples": [example]}},
         "required": [name],
         "additionalProperties": False,
     }

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from candlevault.backtest.payload import properties
+from candlevault.backtest.payload import outline
 from candlevault.backtest.schema import conform, nearest
 from candlevault.backtest.search import schema
 from candlevault.backtest.strategies.contract import Strategy
@@ -146,7 +146,7 @@ def _range(given: Mapping, field: str) -> list[object]:
 def _risk_numbers() -> dict[str, Mapping]:
     """The schemas of all numbers of the risk rules by their path below `risk`."""
     found: dict[str, Mapping] = {}
-    waiting = [("", properties()["risk"])]
+    waiting = [("", outline()["properties"]["risk"])]
     while waiting:
         path, place = waiting.pop()
         for name, leaf in place["properties"].items():

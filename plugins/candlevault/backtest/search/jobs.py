@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
+from candlevault import config
 from candlevault.backtest import ending, saved
 from candlevault.backtest.data import gate
 from candlevault.backtest.data.gate import Fetch
@@ -29,16 +30,21 @@ from candlevault.providers.contract import Venue
 from candlevault.series import Series
 from candlevault.storage import sweep_results, sweeps
 from candlevault.storage.database import Connect
+from candlevault.storage.storable import refuse_unstorable
 from candlevault.storage.sweep_results import BatchRange, Plan, PointResult
 from candlevault.storage.sweeps import Description, SweepRecord
 from candlevault.timeframe import from_ms
 from candlevault.windows import Window
 
-MOST_BATCHES = 8
-"""More would only read the same candles more often."""
+FEW_BATCHES = 8
+"""So many tasks share even a small sweep: more would only read the same candles more often."""
 
 LEAST_POINTS = 50
-"""Points a batch should hold at least: starting a task costs as much as running some."""
+"""Points a batch of these should hold at least: starting a task costs as much as some runs."""
+
+RUNS_A_BATCH = 5_000
+"""Runs that a batch of a large sweep holds at most, if batches do not run out: what a worker
+loses when it is killed."""
 
 _TOLD_EVERY_S = 5.0
 
@@ -74,6 +80,7 @@ def accept(
     """
     sweeps.open_record(connect, dag_run_id, conf)
     with telling(connect, dag_run_id, "accept"):
+        refuse_unstorable(conf)
         find_saved = saved.finder(connect)
         request = parsing.parse(conf, default_venue=default_venue, find_saved=find_saved)
         series = request.backtest.series
@@ -116,7 +123,7 @@ def gather(
 
         return told
 
-    with telling(connect, dag_run_id, "gather"):
+    with telling(connect, dag_run_id, "gather"), inside("backtest"):
         return gate.obtain(
             connect,
             request.backtest,
@@ -126,7 +133,7 @@ def gather(
 
 
 def plan(connect: Connect, dag_run_id: str) -> list[BatchRange]:
-    """Fix the state of the candles and split the points into a few batches.
+    """Fix the state of the candles and split the points into batches.
 
     What batches of an earlier plan had stored is removed. The candles are read and the first
     point is run once here, so that what cannot work is refused before the batches begin.
@@ -141,7 +148,8 @@ def plan(connect: Connect, dag_run_id: str) -> list[BatchRange]:
             walk_forward.out_of_sample(request, prepared.inputs, fold)
         # What cannot run at all fails here, and what the batches need is compiled when they begin.
         running.run_point(request, request.point(1), prepared.inputs)
-        batches = split(len(request), 1 + len(planned))
+        most = config.number_setting("CANDLEVAULT_SWEEP_BATCHES", 1, 10_000)
+        batches = split(len(request), 1 + len(planned), most)
         sweep_results.begin(
             connect,
             dag_run_id,
@@ -214,9 +222,11 @@ def run_batch(
     return len(points)
 
 
-def split(points: int, runs_a_point: int) -> list[BatchRange]:
-    """Points 1 to `points` in batches of nearly the same size, at most MOST_BATCHES."""
-    count = max(1, min(MOST_BATCHES, points // LEAST_POINTS))
+def split(points: int, runs_a_point: int, most: int) -> list[BatchRange]:
+    """Points 1 to `points` in batches of nearly the same size, at most `most`."""
+    few = min(FEW_BATCHES, points // LEAST_POINTS)
+    many = min(-(-points // max(1, RUNS_A_BATCH // runs_a_point)), points)
+    count = max(1, min(most, max(few, many)))
     ends = [points * (i + 1) // count for i in range(count)]
     return [
         BatchRange(i + 1, before + 1, end, (end - before) * runs_a_point)
@@ -273,11 +283,7 @@ def telling(
     connect: Connect, dag_run_id: str, step: str, batch: int | None = None
 ) -> AbstractContextManager[None]:
     """End the record when the block fails, or note what a retry has to get past."""
-    return ending.telling(
-        step,
-        lambda failure: sweeps.fail(connect, dag_run_id, failure, batch=batch),
-        lambda message: sweeps.note(connect, dag_run_id, message),
-    )
+    return ending.telling(sweeps.RECORDS, connect, dag_run_id, step, batch=batch)
 
 
 def _stored(metrics: Metrics) -> dict[str, object]:

@@ -6,9 +6,12 @@ values may be, relations between fields.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from candlevault.backtest.payload import document as backtest_document
 from candlevault.backtest.payload.fields import choice, group, whole
 from candlevault.backtest.search.ranking import DEFAULT_METRIC, HIGHER_IS_BETTER
+from candlevault.backtest.strategies.contract import Strategy
 
 GRID, RANDOM, LIST = "grid", "random", "list"
 METHODS = (GRID, RANDOM, LIST)
@@ -24,8 +27,8 @@ REQUIRED = ("backtest", "search")
 _VALUE = {"type": ["number", "string", "boolean", "null"]}
 
 
-def _backtest() -> dict:
-    schema = backtest_document()
+def _backtest(strategies: Collection[Strategy] | None) -> dict:
+    schema = backtest_document(strategies)
     return {
         "type": "object",
         "title": "Backtest",
@@ -53,14 +56,26 @@ def _search() -> dict:
         "title": "Range",
         "description": "All values from `from` up to `to`, both inclusive, `step` apart.",
         "properties": {
-            "from": {"type": "number", "title": "From", "description": "The first value."},
-            "to": {"type": "number", "title": "To", "description": "Not beyond this value."},
+            "from": {
+                "type": "number",
+                "title": "From",
+                "description": "The first value.",
+                "examples": [5],
+            },
+            "to": {
+                "type": "number",
+                "title": "To",
+                "description": "Not beyond this value, which is the last one where a step meets "
+                "it.",
+                "examples": [50],
+            },
             "step": {
                 "type": "number",
                 "title": "Step",
                 "description": "How far the values lie apart.",
                 "exclusiveMinimum": 0,
                 "default": 1,
+                "examples": [5],
             },
         },
         "required": ["from", "to"],
@@ -169,10 +184,16 @@ def _walk_forward() -> dict:
     }
 
 
-def properties() -> dict[str, dict]:
-    """The schema of each top-level field, in the order of the form."""
+def properties(strategies: Collection[Strategy] | None = None) -> dict[str, dict]:
+    """The schema of each top-level field, in the order of the form.
+
+    `strategies` as for the payload of a backtest.
+    """
+    return {"backtest": _backtest(strategies), **_own_properties()}
+
+
+def _own_properties() -> dict[str, dict]:
     return {
-        "backtest": _backtest(),
         "search": _search(),
         "rank_by": choice(
             "Ranked by",
@@ -184,14 +205,14 @@ def properties() -> dict[str, dict]:
     }
 
 
-def document() -> dict:
-    """The schema of the whole payload."""
+def document(strategies: Collection[Strategy] | None = None) -> dict:
+    """The schema of the whole payload; `strategies` as for that of a backtest."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Sweep",
         "description": "Many backtests that differ in some settings only, and which did best.",
         "type": "object",
-        "properties": properties(),
+        "properties": properties(strategies),
         "required": list(REQUIRED),
         "additionalProperties": False,
         "examples": [
@@ -237,8 +258,7 @@ def document() -> dict:
 
 def outline() -> dict:
     """The schema without what the payload of a backtest is made of: that has its own check."""
-    known = properties()
-    known["backtest"] = {"type": "object"}
+    known = {"backtest": {"type": "object"}, **_own_properties()}
     known["search"]["properties"]["params"] = {"type": "object", "default": {}}
     del known["search"]["properties"]["list"]["items"]
     return {"type": "object", "properties": known, "required": list(REQUIRED)}

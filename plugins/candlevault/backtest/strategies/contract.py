@@ -54,14 +54,20 @@ class Ascending:
     smaller: str
     larger: str
 
+    @property
+    def words(self) -> str:
+        """The rule as a sentence."""
+        return f"{self.smaller} must be smaller than {self.larger}."
+
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
     """A named, versioned rule that turns closed candles into wishes.
 
-    `lines(bars, params)` gives the indicator arrays by name, as long as the bars.
     `signals(bars, params)` gives the Signals of the bars. Element i may depend on bars 0..i
     only; the engine fills it at the open of a later bar at the earliest.
+    `lines(bars, params)` gives indicator arrays by name, as long as the bars, for charts only;
+    None: there are none.
     `version` changes whenever the same bars and params could give other signals; `source`
     tells the hash of the code of a strategy of the user's. `sets_levels`: whether its signals
     may carry stops of their own.
@@ -77,7 +83,7 @@ class Strategy:
     description: str
     parameters: tuple[Parameter, ...]
     signals: Callable[[Bars, Params], Signals]
-    lines: Callable[[Bars, Params], dict[str, np.ndarray]]
+    lines: Callable[[Bars, Params], dict[str, np.ndarray]] | None = None
     rules: tuple[Ascending, ...] = ()
     params: Mapping[str, object] | None = None
     parse: Callable[[dict, str], dict] | None = None
@@ -86,16 +92,17 @@ class Strategy:
 
     @property
     def params_schema(self) -> dict:
-        """The JSON schema of `strategy.params`. Rules between settings are not in it."""
+        """The JSON schema of `strategy.params`. Rules between settings are in its words only."""
         if self.params is not None:
             return dict(self.params)
         return {
             "type": "object",
             "title": f"Parameters of {self.name}",
-            "description": self.description,
+            "description": " ".join((self.description, *(rule.words for rule in self.rules))),
             "properties": {parameter.name: parameter.schema for parameter in self.parameters},
             "additionalProperties": False,
             "default": {parameter.name: parameter.default for parameter in self.parameters},
+            "examples": [{parameter.name: parameter.default for parameter in self.parameters}],
         }
 
     def parse_params(self, given: object, field: str = "strategy.params") -> dict:

@@ -9,7 +9,7 @@ from functools import cache
 from types import ModuleType
 
 from candlevault.backtest import strategies as package
-from candlevault.backtest.schema import nearest
+from candlevault.backtest.schema import suggestion
 from candlevault.backtest.strategies.contract import Strategy
 from candlevault.backtest.user_strategies import catalog
 from candlevault.errors import ConfigurationError, InvalidRequest
@@ -59,13 +59,21 @@ def known() -> dict[str, Strategy]:
     return dict(sorted({**catalog.known(builtin()), **builtin()}.items()))
 
 
+def described() -> dict[str, Strategy]:
+    """Those of `known` whose settings are known without executing a file of the user's.
+
+    A new file is missing until somebody has named its strategy or listed all.
+    """
+    return dict(sorted({**catalog.described(builtin()), **builtin()}.items()))
+
+
 def broken() -> dict[str, str]:
     """Why files of the user's folder are no strategies, by the name they would have had."""
     return catalog.broken(builtin())
 
 
 def get(name: str, field: str = "strategy.name") -> Strategy:
-    """The strategy called `name`.
+    """The strategy called `name`; no other file of the user's is executed for it.
 
     Raises InvalidRequest: for the file of the user's that is broken, why; for a name that
     nothing has, the known names and the nearest.
@@ -76,7 +84,5 @@ def get(name: str, field: str = "strategy.name") -> Strategy:
             return found
         if found is not None:
             raise InvalidRequest(field, found, name)
-    strategies = known()
-    near = nearest(name, strategies)
-    hint = f"; did you mean {near}?" if near else ""
-    raise InvalidRequest(field, f"must be one of {', '.join(strategies)}{hint}", name)
+    names = sorted({*builtin(), *catalog.named(builtin())})
+    raise InvalidRequest(field, f"must be one of {', '.join(names)}{suggestion(name, names)}", name)

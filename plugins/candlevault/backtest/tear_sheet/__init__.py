@@ -2,5 +2,6 @@
 
 from candlevault.backtest.tear_sheet.document import Document, of_stored
 from candlevault.backtest.tear_sheet.rendering import render
+from candlevault.backtest.tear_sheet.stored import of_backtest
 
-__all__ = ["Document", "of_stored", "render"]
+__all__ = ["Document", "of_backtest", "of_stored", "render"]

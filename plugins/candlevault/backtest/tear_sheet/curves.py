@@ -44,7 +44,16 @@ def of(
     curve = document["curve"]
     if curve is None:
         return dict.fromkeys(
-            ("equity_chart", "beside", "fell", "drawdown_chart", "worst", "exposure_chart", "heat")
+            (
+                "equity_chart",
+                "beside",
+                "left_out",
+                "fell",
+                "drawdown_chart",
+                "worst",
+                "exposure_chart",
+                "heat",
+            )
         )
     values = np.asarray(curve["values"], dtype=np.float64)
     beside = curve.get("buy_and_hold")
@@ -62,6 +71,7 @@ def of(
     return {
         "equity_chart": charts.equity(open_time, values, held, capital),
         "beside": held is not None,
+        "left_out": curve.get("left_out"),
         "fell": bool(below.max() > 0.0),
         "drawdown_chart": charts.drawdown(open_time, below),
         "worst": _worst(drawdowns.worst(open_time, values, step_ms, WORST), when),

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 class Curve(TypedDict):
     """A value per row of the grid of the payload's timeframe, quote at the bar's close.
 
-    `first_open_time` is ms UTC. `buy_and_hold` is as long as `values`, or None.
+    `first_open_time` is ms UTC. `buy_and_hold` is as long as `values`, or None; `left_out` says
+    why it is.
     """
 
     first_open_time: int
     values: Sequence[float]
     buy_and_hold: NotRequired[Sequence[float] | None]
+    left_out: NotRequired[str | None]
 
 
 class Document(TypedDict):
@@ -50,14 +52,21 @@ class Document(TypedDict):
     backtest_id: NotRequired[int | None]
 
 
-def of_stored(stored: StoredResult, *, buy_and_hold: Sequence[float] | None = None) -> Document:
-    """The document of a stored backtest; `buy_and_hold` is no part of what is stored."""
+def of_stored(
+    stored: StoredResult,
+    *,
+    buy_and_hold: Sequence[float] | None = None,
+    left_out: str | None = None,
+) -> Document:
+    """The document of a stored backtest; `buy_and_hold` is no part of what is stored, and
+    `left_out` says why there is none."""
     curve: Curve | None = None
     if stored.equity is not None:
         curve = {
             "first_open_time": stored.equity.first_open_time_ms,
             "values": stored.equity.equity,
             "buy_and_hold": buy_and_hold,
+            "left_out": left_out,
         }
     return {
         "payload": stored.payload,

@@ -58,6 +58,7 @@ def trust(given: Mapping | None) -> dict[str, object] | None:
             for one in data.get("revisions") or ()
         ],
         "as_of": data.get("as_of"),
+        "finer": _finer(data.get("finer")),
     }
 
 
@@ -123,6 +124,18 @@ def _touching(given: Mapping[str, Mapping]) -> list[dict[str, str]]:
         }
         for kind, one in given.items()
     ]
+
+
+def _finer(given: Mapping | None) -> list[str]:
+    """Where the finer candles of bars in doubt were, and why the others were not."""
+    if not given or not given["bars"]:
+        return []
+    there = formats.number(given["bars_with_candles"])
+    bars = formats.counted(given["bars"], "bar")
+    lines = [f"{given['timeframe']} candles were at hand for {there} of {bars} in doubt."]
+    if given.get("reason"):
+        lines.append(f"Why not for the others: {given['reason']}.")
+    return lines + [f"Could not be loaded: {problem}" for problem in given.get("problems") or ()]
 
 
 def _times_100(share: float | None) -> float | None:

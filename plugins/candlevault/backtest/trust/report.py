@@ -30,7 +30,8 @@ def build(
     """The report as it is stored, JSON-able.
 
     - `data`: the fingerprint, the payload's `as_of`, and each series' revision with the time
-      it was recorded (ISO, UTC); the time as of which funding was read, in market um.
+      it was recorded (ISO, UTC); the time as of which funding was read, in market um; `finer`
+      in mode resolved: see FinerCandles.report.
     - `touching`: see touching.Touching, by kind: known_absent, restated, flagged, discrepant, any.
     - `lookahead`: how many truncations were tried; a strategy that changed its mind about the
       past would have failed the run.
@@ -46,6 +47,7 @@ def build(
             "funding_as_of": None
             if prepared.funding_as_of is None
             else prepared.funding_as_of.isoformat(),
+            **({} if prepared.finer is None else {"finer": prepared.finer.report()}),
         },
         "touching": touching.report(result.simulation.log, kinds),
         "lookahead": lookahead.as_dict(),

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 
 from candlevault.backtest import outcomes
 from candlevault.backtest import payload as payloads
-from candlevault.backtest.data.preparation import Prepared, prepare
+from candlevault.backtest.data.preparation import prepare
 from candlevault.backtest.data.reading import Revisions
-from candlevault.backtest.metrics.buy_and_hold import curve as buy_and_hold_curve
-from candlevault.backtest.payload import BacktestRequest
+from candlevault.backtest.trust import touching
+from candlevault.errors import CandlevaultError, ColdFileDamaged, DataMissing
 from candlevault.storage import backtests
 from candlevault.storage.backtests import Outcome, StoredResult
 from candlevault.storage.database import Connect
 
 IDENTICAL, SAME_FIGURES, DIFFERENT = "identical", "same figures", "different"
+CANNOT_BE_RUN = "cannot be run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,9 @@ class Verdict:
 
     `verdict`: `identical` when every byte of the result and every stored row is the same;
     `same figures` when only versions of code differ, which are part of the result;
-    `different` otherwise. `differences` says where, `versions` which code changed
-    (name -> [stored, now]).
+    `cannot be run` when the payload is refused or breaks down today (a strategy whose file is
+    gone); `different` otherwise. `differences` says where, or why it cannot be run; `versions`
+    which code changed (name -> [stored, now]).
     """
 
     backtest_id: int
@@ -43,12 +44,20 @@ class Verdict:
 def verify(connect: Connect, backtest_id: int) -> Verdict:
     """Run the stored payload on the stored revisions and compare.
 
-    Nothing is fetched and nothing written. Raises InvalidRequest for a backtest that has not
-    completed, and what reading and running raise (a damaged cold file, a missing strategy).
+    Nothing is fetched and nothing written. Candles that cannot be read any more are a
+    difference. Raises InvalidRequest for a backtest that has not completed, and errors that
+    pass by themselves.
     """
     stored = backtests.stored_result(connect, backtest_id)
-    request, prepared = _prepared(connect, stored)
-    again = outcomes.produce(connect, request, prepared)
+    try:
+        again = _run(connect, stored)
+    except (ColdFileDamaged, DataMissing) as error:
+        gone = f"what was read cannot be read any more: {error}"
+        return Verdict(backtest_id, DIFFERENT, (gone,), {})
+    except CandlevaultError as error:
+        if error.transient:
+            raise
+        return Verdict(backtest_id, CANNOT_BE_RUN, (str(error),), {})
     differences = _differences(stored, again)
     versions = {
         name: [stored.versions.get(name), again.versions.get(name)]
@@ -66,22 +75,21 @@ def verify(connect: Connect, backtest_id: int) -> Verdict:
     return Verdict(backtest_id, verdict, tuple(differences), versions)
 
 
-def buy_and_hold(connect: Connect, stored: StoredResult) -> list[float]:
-    """Equity in quote of holding the symbols instead, one value a row of the stored curve."""
-    request, prepared = _prepared(connect, stored)
-    return buy_and_hold_curve(prepared.inputs.stage, request.settings).tolist()
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """How many came out different and how many could not be run, by id, in one line."""
+    parts = []
+    for verdict, words in ((DIFFERENT, "came out different"), (CANNOT_BE_RUN, "could not be run")):
+        ids = [str(one.backtest_id) for one in verdicts if one.verdict == verdict]
+        if ids:
+            parts.append(f"{len(ids)} of {len(verdicts)} backtests {words}: {', '.join(ids)}")
+    return "; ".join(parts) or f"{len(verdicts)} backtests came out again"
 
 
-def _prepared(connect: Connect, stored: StoredResult) -> tuple[BacktestRequest, Prepared]:
-    """The stored payload with the candles and the funding as they were read then."""
+def _run(connect: Connect, stored: StoredResult) -> Outcome:
+    """The stored payload on the candles and the funding as they were read then."""
     request = payloads.parse(stored.payload)
-    paid_as_of = ((stored.trust or {}).get("data") or {}).get("funding_as_of")
-    revisions = Revisions(
-        request.data.as_of,
-        {read.series_id: read.revision for read in stored.reads},
-        None if paid_as_of is None else datetime.fromisoformat(paid_as_of),
-    )
-    return request, prepare(connect, request, revisions)
+    revisions = Revisions.as_read(stored, request.data.as_of)
+    return outcomes.produce(connect, request, prepare(connect, request, revisions))
 
 
 def _differences(stored: StoredResult, again: Outcome) -> list[str]:
@@ -102,9 +110,24 @@ def _differences(stored: StoredResult, again: Outcome) -> list[str]:
         found.append("the equity curve")
     elif list(stored.equity.drawdown_pct) != list(again.equity.drawdown_pct):
         found.append("the drawdown curve")
-    for name in ("metrics", "bounds", "refused", "significance"):
+    for name in ("metrics", "bounds", "refused", "significance", "data_summary"):
         found += _changed(name, getattr(stored, name), getattr(again, name))
+    if stored.trust is not None:
+        found += _changed("trust", _lasting(stored.trust), _lasting(again.trust))
     return found
+
+
+def _lasting(trust: Mapping) -> dict[str, object]:
+    """What of a trust report comes out again. Left out are marks on candles, which come and go,
+    and what was said of loading, which is not done again (its outcome is in data_summary)."""
+    parts = {name: part for name, part in trust.items() if name not in ("data", "touching")}
+    data = {name: part for name, part in (trust.get("data") or {}).items() if name != "finer"}
+    known = (trust.get("touching") or {}).get(touching.KNOWN_ABSENT)
+    return {
+        **parts,
+        **{f"data.{name}": part for name, part in data.items()},
+        f"touching.{touching.KNOWN_ABSENT}": known,
+    }
 
 
 def _changed(name: str, before: Mapping | None, now: Mapping) -> list[str]:
@@ -116,4 +139,3 @@ def _changed(name: str, before: Mapping | None, now: Mapping) -> list[str]:
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
     ]
-

@@ -15,8 +15,7 @@ _DESCRIBE_S = 20
 """Seconds that the execution of a file may take when it is read."""
 
 _LISTING_S = 5.0
-"""After this long no further unknown file is read for a list: lists are made while DAGs are
-parsed, which has its own limit. The next list goes on."""
+"""After this long no further unknown file is read for a list. The next list goes on."""
 
 _known: dict[str, tuple[str, Strategy | StrategyFailed, float]] = {}
 """The last description of each name: SHA-256, what it was, and until when it holds."""
@@ -29,6 +28,20 @@ def known(taken: Container[str]) -> dict[str, Strategy]:
     seen before are executed, in processes of their own.
     """
     return {name: found for name, found in _survey(taken).items() if isinstance(found, Strategy)}
+
+
+def described(taken: Container[str]) -> dict[str, Strategy]:
+    """Those of `known` that were read before; nothing is executed, however new a file is."""
+    looked = {name: _look(name) for name in folder.names() if name not in taken}
+    return {name: found for name, found in looked.items() if isinstance(found, Strategy)}
+
+
+def named(taken: Container[str]) -> tuple[str, ...]:
+    """Names of the files that are strategies or may be: not read yet; nothing is executed."""
+    looked = {name: _look(name) for name in folder.names() if name not in taken}
+    return tuple(
+        name for name, found in looked.items() if found is None or isinstance(found, Strategy)
+    )
 
 
 def broken(taken: Container[str]) -> dict[str, str]:
@@ -44,7 +57,7 @@ def find(name: str) -> Strategy | str | None:
     """The strategy of that name, why its file is none, or None if there is no such file."""
     if name not in folder.names():
         return None
-    found = _look(name, may_execute=True)
+    found = _look(name) or _read(name)
     return found if isinstance(found, Strategy) else str(found)
 
 
@@ -55,11 +68,16 @@ def _survey(taken: Container[str]) -> dict[str, Strategy | StrategyFailed | str]
         if name in taken:
             found[name] = f"{name}.py: {name} is the name of a built-in strategy"
         else:
-            found[name] = _look(name, may_execute=time.monotonic() < enough)
+            judged = _look(name)
+            if judged is None:
+                in_time = time.monotonic() < enough
+                judged = _read(name) if in_time else f"{name}.py: is not read yet"
+            found[name] = judged
     return found
 
 
-def _look(name: str, *, may_execute: bool) -> Strategy | StrategyFailed | str:
+def _look(name: str) -> Strategy | StrategyFailed | str | None:
+    """What is known of a file without executing it; None: nothing, of what it holds now."""
     file = folder.read(name)
     if isinstance(file, str):
         return file
@@ -67,14 +85,23 @@ def _look(name: str, *, may_execute: bool) -> Strategy | StrategyFailed | str:
     if found is not None and sha256 == file.sha256 and time.monotonic() < until:
         return found
     kept = cache.find(file)
-    if kept is None:
-        if not may_execute:
-            return f"{file.file}: is not read yet"
-        kept = _executed(file)
-        cache.keep(file, kept)
-    found = _judged(file, kept)
+    return None if kept is None else _judged(file, kept)
+
+
+def _read(name: str) -> Strategy | StrategyFailed | str:
+    """What a file is once it was executed, in a process of its own."""
+    file = folder.read(name)
+    if isinstance(file, str):
+        return file
+    kept = _executed(file)
+    cache.keep(file, kept)
+    return _judged(file, kept)
+
+
+def _judged(file: StrategyFile, kept: dict) -> Strategy | StrategyFailed:
+    found = _declared(file, kept)
     until = float("inf") if isinstance(found, Strategy) else time.monotonic() + cache.BROKEN_FOR_S
-    _known[name] = (file.sha256, found, until)
+    _known[file.name] = (file.sha256, found, until)
     return found
 
 
@@ -87,7 +114,7 @@ def _executed(file: StrategyFile) -> dict:
         return {"broken": {"what": failed.what, "line": failed.line}}
 
 
-def _judged(file: StrategyFile, kept: dict) -> Strategy | StrategyFailed:
+def _declared(file: StrategyFile, kept: dict) -> Strategy | StrategyFailed:
     if "said" in kept:
         try:
             return description.strategy(file, kept["said"])

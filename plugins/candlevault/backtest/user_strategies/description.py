@@ -58,7 +58,7 @@ def strategy(file: StrategyFile, said: Mapping[str, object]) -> Strategy:
             parameters=tuple(_parameter(part) for part in _parts(said, "parameters")),
             rules=tuple(_rule(part) for part in _parts(said, "rules")),
             signals=ConfinedSignals(file, line),
-            lines=_lines_of(file),
+            lines=None if said.get("has_lines") is False else _lines_of(file),
             source=f"sha256:{file.sha256}",
             sets_levels=said.get("sets_levels") is True,
         )

@@ -159,7 +159,8 @@ def _description(loaded: _Loaded, file: str) -> dict:
             bound,
         )
     for function in ("signals", "lines"):
-        if not callable(getattr(strategy, function)):
+        declared = getattr(strategy, function)
+        if not callable(declared) and not (function == "lines" and declared is None):
             raise _Refused(f"{function} must be a function", bound)
     try:
         described = {
@@ -170,6 +171,7 @@ def _description(loaded: _Loaded, file: str) -> dict:
             "parameters": [dataclasses.asdict(one) for one in strategy.parameters],
             "rules": [dataclasses.asdict(rule) for rule in strategy.rules],
             "sets_levels": strategy.sets_levels,
+            "has_lines": strategy.lines is not None,
             "line": _line_of(strategy.signals, file) or bound,
         }
         json.dumps(described, allow_nan=False)
