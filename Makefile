@@ -54,7 +54,7 @@ demo: setup  ## the whole story: set up, start, load candles, validate, run a ba
 	@$(RUN) demo
 
 test: setup-dev  ## run all tests (ARGS="tests/local -k postgres" for some)
-	@$(VENV_PYTHON) -m pytest $(ARGS)
+	@$(VENV_PYTHON) -m pytest $(if $(ARGS),,--numprocesses=auto --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder) $(ARGS)
 
 test-slow: setup-dev  ## run the long fault tests that `make test` leaves out
 	@$(VENV_PYTHON) -m pytest -m slow $(ARGS)
@@ -69,7 +69,7 @@ bench-backtest: setup-dev  ## time backtests beside other tools, set up in .peer
 
 check: setup-dev  ## lint, then all tests
 	@$(VENV_PYTHON) -m ruff check .
-	@$(VENV_PYTHON) -m pytest $(ARGS)
+	@$(MAKE) --no-print-directory test
 
 up: setup  ## start the system and wait until it is healthy (FOREGROUND=1: stay, Ctrl-C stops it)
 	@$(RUN) up $(if $(FOREGROUND),--foreground)
