@@ -28,6 +28,9 @@ define bootstrap
     echo "candlevault: $(no_python) or name it: make PYTHON=/path/to/python3" >&2; exit 1; fi; \
     exec "$$python" -I -B $(BOOTSTRAP) $(exact) $(1)
 endef
+# The files share the processors; the tests of the whole system, which fills them, come after.
+IN_PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 define setup_peers
 @for pins in $(1); do \
     tool=$$(basename $$pins .txt); home=.peers/$$tool; \
@@ -54,7 +57,12 @@ demo: setup  ## the whole story: set up, start, load candles, validate, run a ba
 	@$(RUN) demo
 
 test: setup-dev  ## run all tests (ARGS="tests/local -k postgres" for some)
-	@$(VENV_PYTHON) -m pytest $(if $(ARGS),,--numprocesses=auto --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder) $(ARGS)
+ifdef ARGS
+	@$(VENV_PYTHON) -m pytest $(ARGS)
+else
+	@$(VENV_PYTHON) -m pytest --ignore=tests/system $(IN_PARALLEL); status=$$?; \
+	    $(VENV_PYTHON) -m pytest tests/system && exit $$status
+endif
 
 test-slow: setup-dev  ## run the long fault tests that `make test` leaves out
 	@$(VENV_PYTHON) -m pytest -m slow $(ARGS)

@@ -23,16 +23,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("house")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the work, a file's tests stay together, and those of the
-    whole system, which take longest and share a running one, begin."""
-    system = Path(__file__).parent / "system"
-    for item in items:
-        whole = system in item.path.parents
-        item.add_marker(pytest.mark.xdist_group("system" if whole else str(item.path)))
-    items.sort(key=lambda item: system not in item.path.parents)
-
-
 @pytest.fixture(scope="session")
 def market_template(postgres_server: PostgresServer) -> str:
     """The name of a migrated, empty market database of Binance spot, to make copies of."""

