@@ -274,8 +274,9 @@ def _risk() -> dict:
         "trailing_stop_pct": _level(
             "Trailing stop",
             "Leaves once the price has come back this far from the best price since the entry; "
-            "moved at the close of each bar. The distance is this percentage (0–100) of the entry price and stays the same, "
-            "however far the price has run; where a stop loss lies nearer, that one counts.",
+            "moved at the close of each bar. The distance is this percentage (0–100) of the "
+            "entry price and stays the same, however far the price has run; where a stop loss "
+            "lies nearer, that one counts.",
             8,
         ),
         "max_exposure": number(
