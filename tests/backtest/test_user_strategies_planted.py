@@ -37,9 +37,11 @@ def nothing_left(tmp_path, monkeypatch):
     monkeypatch.setenv("CANDLEVAULT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CANDLEVAULT_STRATEGY_TIMEOUT_S", "20")
     monkeypatch.setenv("CANDLEVAULT_DB_URL", "postgresql://secret@nowhere/market")
-    before = _children(), _descriptors()
+    before, held = _children(), _descriptors()
     yield
-    assert (_children(), _descriptors()) == before
+    assert _children() == before
+    # Fewer are none of this test's: what others left may be collected meanwhile.
+    assert _descriptors() <= held
     assert list(folder.iterdir()) == []
     # The folder is everybody's: cleaning up must not close it.
     assert folder.stat().st_mode & 0o7777 == 0o1777

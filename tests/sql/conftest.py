@@ -142,21 +142,23 @@ def _load(connect: Connect, code: str) -> StoredSeries:
 @pytest.fixture(scope="session")
 def loaded_market(
     postgres_server: PostgresServer, market_template: str, tmp_path_factory
-) -> Iterator[tuple[str, dict[str, StoredSeries]]]:
-    """The name of a database that holds the market, and its series by timeframe."""
+) -> Iterator[tuple[str, dict[str, StoredSeries], Path]]:
+    """The name of a database that holds the market, its series by timeframe, its cold tier."""
     cold: Path = tmp_path_factory.mktemp("cold")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CANDLEVAULT_COLD_URL", str(cold))
-        with postgres_server.database(market_template) as url:
-            connect = connector(url)
+    with postgres_server.database(market_template) as url:
+        connect = connector(url)
+        # Only while it is loaded: the fixture stays for all files, which have a tier of theirs.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CANDLEVAULT_COLD_URL", str(cold))
             series = {code: _load(connect, code) for code in ("15m", "1h", "1d")}
             assert freezing.freeze(connect, series["15m"], date(2024, 1, 1)) == 2 * 96 - 24 - 10
-            yield url.rsplit("/", 1)[1], series
+        yield url.rsplit("/", 1)[1], series, cold
 
 
 @pytest.fixture
-def market(postgres_server: PostgresServer, loaded_market) -> Iterator[Market]:
+def market(postgres_server: PostgresServer, loaded_market, monkeypatch) -> Iterator[Market]:
     """A copy of the market for one test, to plant defects in."""
-    name, series = loaded_market
+    name, series, cold = loaded_market
+    monkeypatch.setenv("CANDLEVAULT_COLD_URL", str(cold))
     with postgres_server.database(name) as url:
         yield Market(connector(url), series, WINDOW, VENUE_TIME)
