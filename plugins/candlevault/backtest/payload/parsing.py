@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from candlevault import series as series_module
 from candlevault import timeframe as timeframes
 from candlevault.backtest.engine.codes import INTRABAR_MODES, RESOLVED
-from candlevault.backtest.payload import schema
+from candlevault.backtest.payload import risk_schema, schema
 from candlevault.backtest.payload.request import (
     BacktestRequest,
     DataChoice,
@@ -89,7 +89,7 @@ def canonical(request: BacktestRequest) -> dict:
     """
     settings, data, strategy = request.settings, request.data, request.strategy
     sizing = settings.risk.sizing
-    own = ("method", "value", *schema.SIZING_SETTINGS.get(sizing.method, ()))
+    own = ("method", "value", *risk_schema.SIZING_SETTINGS.get(sizing.method, ()))
     risk = dataclasses.asdict(settings.risk)
     risk["sizing"] = {name: getattr(sizing, name) for name in own}
     return {
@@ -238,17 +238,17 @@ def _settings(conf: Mapping, values: Mapping, strategy: StrategyChoice) -> Setti
 
 def _sizing(written: Mapping, given: Mapping) -> Sizing:
     method = given["method"]
-    for owner, names in schema.SIZING_SETTINGS.items():
+    for owner, names in risk_schema.SIZING_SETTINGS.items():
         for name in names:
             if owner != method and name in written:
                 raise InvalidRequest(
                     f"risk.sizing.{name}", f"belongs to method {owner}", written[name]
                 )
     path = "risk.sizing.value"
-    value = given.get("value", schema.SIZING_DEFAULTS.get(method))
+    value = given.get("value", risk_schema.SIZING_DEFAULTS.get(method))
     if value is None:
         raise InvalidRequest(path, f"is required by {method}")
-    limits = {"type": "number", **schema.SIZING_LIMITS[method]}
+    limits = {"type": "number", **risk_schema.SIZING_LIMITS[method]}
     return Sizing(**{**given, "value": conform(value, limits, path)})
 
 

@@ -146,7 +146,10 @@ def _smallest(call: Callable, inputs: int, setting: str) -> int:
     """The smallest period TA-Lib takes: 1 or 2, and only trying tells."""
     try:
         call(*[np.ones(1)] * inputs, **{setting: 1})
-    except Exception:  # TA-Lib raises nothing more precise
+    except Exception as error:
+        # TA-Lib raises nothing more precise; only what it says tells this from a defect.
+        if "TA_BAD_PARAM" not in str(error):
+            raise
         return 2
     return 1
 
