@@ -214,6 +214,33 @@ def test_other_code_with_the_same_figures_is_told_apart(run, connect):
     assert verdict.versions["code_sha256"][0] == "another"
 
 
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("engine", verification.OTHER_VERSION),
+        ("strategy", verification.OTHER_VERSION),
+        ("strategy_source", verification.OTHER_VERSION),
+        ("code_sha256", verification.DIFFERENT),
+    ],
+)
+def test_other_figures_are_excused_only_by_a_declared_change(run, connect, name, verdict):
+    number = run()
+    with connect() as connection:
+        connection.execute("UPDATE market.trades SET pnl = pnl + 1 WHERE trade_no = 1")
+        connection.execute(
+            "UPDATE market.backtests SET versions = versions || jsonb_build_object(%s::text, '0')",
+            (name,))
+    first = verification.verify(connect, number)
+    assert (first.verdict, name in first.versions) == (verdict, True)
+    assert first.differences[0].startswith("pnl of trade 1")
+    assert ("another version" in verification.summary([first])) == (
+        verdict == verification.OTHER_VERSION)
+    with connect() as connection:
+        connection.execute(
+            "UPDATE market.candles_1h SET close = high WHERE open_time = '2023-04-01T05:00Z'")
+    assert verification.verify(connect, number).verdict == verification.DIFFERENT
+
+
 def test_the_trust_report_is_verified_but_for_marks_that_come_and_go(run, connect):
     number = run()
     with connect() as connection:

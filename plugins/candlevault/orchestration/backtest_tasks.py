@@ -99,7 +99,9 @@ def verify() -> list[dict[str, object]]:
         verdicts = []
         for backtest_id in chosen:
             verdict = verification.verify(connect, backtest_id)
-            details = "; ".join(verdict.differences) or "nothing differs"
+            changed = [f"{name} {was} then, {now} now"
+                       for name, (was, now) in verdict.versions.items()]
+            details = "; ".join([*verdict.differences, *changed]) or "nothing differs"
             runtime.say(f"backtest {backtest_id}: {verdict.verdict} ({details})")
             verdicts.append(verdict)
         if any(one.verdict == verification.DIFFERENT for one in verdicts):

@@ -17,7 +17,10 @@ from candlevault.storage.backtests import Outcome, StoredResult
 from candlevault.storage.database import Connect
 
 IDENTICAL, SAME_FIGURES, DIFFERENT = "identical", "same figures", "different"
-CANNOT_BE_RUN = "cannot be run"
+OTHER_VERSION, CANNOT_BE_RUN = "other version", "cannot be run"
+
+_MEANING = ("engine", "strategy", "strategy_source")
+"""Versions that change when the same candles and payload may give other figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,11 @@ class Verdict:
     """What a second run says of a stored one.
 
     `verdict`: `identical` when every byte of the result and every stored row is the same;
-    `same figures` when only versions of code differ, which are part of the result;
-    `cannot be run` when the payload is refused or breaks down today (a strategy whose file is
-    gone); `different` otherwise. `differences` says where, or why it cannot be run; `versions`
-    which code changed (name -> [stored, now]).
+    `same figures` when only versions of code differ, which are part of the result; `other
+    version` when the candles are the same and what differs cannot be told from a declared
+    change, of the engine or of the strategy; `cannot be run` when the payload is refused or
+    breaks down today (a strategy whose file is gone); `different` otherwise. `differences`
+    says where, or why it cannot be run; `versions` which code changed (name -> [stored, now]).
     """
 
     backtest_id: int
@@ -64,8 +68,10 @@ def verify(connect: Connect, backtest_id: int) -> Verdict:
         for name in sorted({*stored.versions, *again.versions})
         if stored.versions.get(name) != again.versions.get(name)
     }
+    same_candles = stored.data_fingerprint == again.data_fingerprint
     if differences:
-        verdict = DIFFERENT
+        declared = same_candles and any(name in versions for name in _MEANING)
+        verdict = OTHER_VERSION if declared else DIFFERENT
     elif stored.result_hash == again.result_hash:
         verdict = IDENTICAL
     elif versions:
@@ -76,9 +82,13 @@ def verify(connect: Connect, backtest_id: int) -> Verdict:
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """How many came out different and how many could not be run, by id, in one line."""
+    """How many did not come out again and why not, by id, in one line."""
     parts = []
-    for verdict, words in ((DIFFERENT, "came out different"), (CANNOT_BE_RUN, "could not be run")):
+    for verdict, words in (
+        (DIFFERENT, "came out different"),
+        (OTHER_VERSION, "come from another version of the engine or the strategy"),
+        (CANNOT_BE_RUN, "could not be run"),
+    ):
         ids = [str(one.backtest_id) for one in verdicts if one.verdict == verdict]
         if ids:
             parts.append(f"{len(ids)} of {len(verdicts)} backtests {words}: {', '.join(ids)}")
