@@ -12,8 +12,7 @@ import json
 import math
 import os
 import subprocess
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -21,103 +20,33 @@ import numpy as np
 import pytest
 
 from candlevault import paths, timeframe
-from candlevault.backtest.data.frame import BacktestFrame, build_frame
+from candlevault.backtest.data.frame import build_frame
 from candlevault.backtest.engine.codes import OPTIMISTIC, PESSIMISTIC
-from candlevault.backtest.engine.simulation import Simulation, simulate, stage
-from candlevault.backtest.risk import RiskRules, Settings
-from candlevault.backtest.signals import Signals
-from candlevault.backtest.strategies import rsi_reversion, sma_cross
 from candlevault.windows import Window
+from tests.support.backtest_peers import (
+    FEE_RATE,
+    HOUR_MS,
+    LEVELS,
+    PLANS,
+    SAME_EQUITY,
+    SAME_PRICE,
+    TOOLS,
+    WINDOW,
+    Market,
+    arrays_of,
+    differing,
+    grown,
+    made,
+    ours,
+    same,
+    traded,
+)
+from tests.support.trade_conventions import OURS, Conventions, high_first, rules_of_thumb
 
 pytestmark = pytest.mark.slow
 
 SCRIPTS = Path(__file__).with_name("peers")
 PAGE = paths.PROJECT / "docs" / "comparison.md"
-HOUR_MS = 3_600_000
-WINDOW = Window(1_577_836_800_000, 1_759_276_800_000)  # [2020-01-01, 2025-10-01)
-CAPITAL, FEE_RATE = 10_000.0, 0.001
-SAME_PRICE, SAME_EQUITY = 1e-12, 1e-9
-
-LEVELS = {"sma": (), "rsi": (), "sma_stops": (1.0, 1.5), "rsi_stops": (2.0, 4.0)}
-"""Stop loss and target in percent, by strategy. All are long-only."""
-SMA = {"name": "sma", "fast": 20, "slow": 50}
-RSI = {"name": "rsi", "period": 14, "lower": 30.0, "upper": 70.0}
-TOOLS = ("backtesting", "vectorbt", "nautilus")
-
-
-def plan(name: str, strategy: str, layout: str, **more) -> dict:
-    levels = dict(zip(("stop_pct", "target_pct"), LEVELS[strategy], strict=False))
-    run = {"name": name, "market": "real", "strategy": strategy, "layout": layout}
-    return {**run, **levels, **more}
-
-
-EQUAL = [
-    *(plan(f"equal {name}", name, "open_first") for name in LEVELS),
-    *(
-        plan(f"gaps {name}", name, "open_first", market="gaps")
-        for name in ("sma_stops", "rsi_stops")
-    ),
-]
-PLANS = {
-    "backtesting": [
-        *EQUAL,
-        *(plan(f"whole {name}", name, "whole") for name in LEVELS),
-        plan("levels", "sma_stops", "whole", levels="signal_close"),
-        plan("end", "sma", "whole", own_end=True),
-        plan("satoshi", "sma", "whole", unit=1e-8),
-        plan("own sma", "sma", "open_first", indicator=SMA),
-    ],
-    "vectorbt": [
-        *EQUAL,
-        plan("rust", "sma_stops", "open_first", engine="rust"),
-        plan("whole sma", "sma", "whole"),
-        plan("whole rsi", "rsi", "whole"),
-        plan("whole sma_stops", "sma_stops", "whole"),
-        plan("end", "sma", "whole", own_end=True),
-        plan("own sma", "sma", "open_first", indicator=SMA),
-        plan("own rsi", "rsi", "open_first", indicator=RSI),
-    ],
-    "nautilus": [
-        *EQUAL,
-        plan("adaptive sma_stops", "sma_stops", "open_first", adaptive=True),
-        plan("adaptive rsi_stops", "rsi_stops", "open_first", adaptive=True),
-        plan("whole sma", "sma", "whole"),
-        plan("whole rsi", "rsi", "whole"),
-        plan("whole sma_stops", "sma_stops", "whole"),
-        plan("own sma", "sma", "open_first", indicator=SMA),
-        plan("own rsi", "rsi", "open_first", indicator=RSI),
-    ],
-}
-
-
-# -- What both sides are given -----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Market:
-    """The candles that exist, and our wishes on them. A candle is named by its number."""
-
-    frame: BacktestFrame
-    open_time: np.ndarray
-    open: np.ndarray
-    high: np.ndarray
-    low: np.ndarray
-    close: np.ndarray
-    wishes: dict[str, Signals]
-
-    def name(self, candle: int) -> str:
-        moment = datetime.fromtimestamp(self.open_time[candle] / 1000, UTC)
-        return f"{moment:%Y-%m-%d %H:%M}"
-
-
-def made(frame: BacktestFrame) -> Market:
-    bars, wishes = frame.bars(), {}
-    for name, strategy in (("sma", sma_cross.STRATEGY), ("rsi", rsi_reversion.STRATEGY)):
-        both = strategy.signals(bars, strategy.parse_params({}))
-        wishes[name] = wishes[f"{name}_stops"] = Signals(
-            enter_long=both.enter_long, exit_long=both.exit_long
-        )
-    return Market(frame, *bars[:5], wishes)
 
 
 @pytest.fixture(scope="module")
@@ -150,14 +79,6 @@ def gaps() -> Market:
     return made(build_frame(timeframe.parse("1h"), window, candles))
 
 
-def arrays_of(market: Market) -> dict[str, np.ndarray]:
-    names = ("open_time", "open", "high", "low", "close")
-    arrays = {name: getattr(market, name) for name in names}
-    for name, wishes in market.wishes.items():
-        arrays |= {f"{name}_enter": wishes.enter_long, f"{name}_exit": wishes.exit_long}
-    return arrays
-
-
 @pytest.fixture(scope="module")
 def asked(market, gaps, tmp_path_factory):
     """A function from a tool to its answers by run; skips aloud where it is not set up."""
@@ -188,77 +109,7 @@ def asked(market, gaps, tmp_path_factory):
     return ask
 
 
-# -- Our side ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Result:
-    """Trades as (entry candle, exit candle, entry price, exit price), and the final equity."""
-
-    trades: list[tuple]
-    reasons: list[str]
-    ambiguous: list[bool]
-    equity: float
-
-
-def traded(market: Market, strategy: str, frame: BacktestFrame | None = None, **how) -> Simulation:
-    stop, target = LEVELS[strategy] or (None, None)
-    settings = Settings(
-        initial_capital=CAPITAL,
-        fee_rate=FEE_RATE,
-        risk=RiskRules(stop_loss_pct=stop, take_profit_pct=target),
-    )
-    return simulate(stage([frame or market.frame]), [market.wishes[strategy]], settings, **how)
-
-
-def ours(market: Market, strategy: str, **how) -> Result:
-    done = traded(market, strategy, **how)
-    row = dict(zip(market.open_time.tolist(), range(len(market.close)), strict=True))
-    trades = done.trades
-    return Result(
-        [(row[t.entry_time], row[t.exit_time], t.entry_price, t.exit_price) for t in trades],
-        [t.exit_reason for t in trades],
-        [t.ambiguous for t in trades],
-        float(done.equity[-1]),
-    )
-
-
-def same(one, other) -> bool:
-    """Whether entry and exit are those of the other trade, in time and in price."""
-    return tuple(one[:2]) == tuple(other[:2]) and all(
-        math.isclose(a, b, rel_tol=SAME_PRICE) for a, b in zip(one[2:4], other[2:4], strict=True)
-    )
-
-
-def differing(mine: list, theirs: list) -> list[int]:
-    """Which trades differ, for two logs of the same number of trades."""
-    assert len(mine) == len(theirs)
-    return [i for i, pair in enumerate(zip(mine, theirs, strict=True)) if not same(*pair)]
-
-
-def grown(trades: list, fee_rate: float = FEE_RATE) -> float:
-    """The equity after spending everything in each trade, both fees paid."""
-    cash = CAPITAL
-    for _, _, paid, got, *_ in trades:
-        cash = cash / (paid * (1.0 + fee_rate)) * got * (1.0 - fee_rate)
-    return cash
-
-
 # -- Equal conventions -------------------------------------------------------------------------
-
-
-def high_first(open_: float, high: float, low: float, cut_off: bool) -> bool:
-    """Whether nautilus_trader's adaptive order goes to the high first: it is nearer to the open.
-
-    It compares the distances in units of 1e-16 and in 64 bits, which hold 922.34 of them at
-    most (either sign): what is beyond is `cut_off`.
-    """
-
-    def distance(one: float, other: float) -> int:
-        units = (round(one * 1e8) - round(other * 1e8)) * 10**8
-        return abs((units + 2**63) % 2**64 - 2**63) if cut_off else units
-
-    return distance(high, open_) < distance(open_, low)
 
 
 def choices(market: Market, strategy: str, cut_off: bool = True) -> list[int]:
@@ -374,77 +225,6 @@ def test_filling_at_the_close_of_the_signal_would_be_seen(market, asked, tool):
 
 
 # -- Other conventions -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Conventions:
-    """What the engines differ in.
-
-    `fill`: at the `open` after a wish or at its `close`. `watched`: stop and target are looked
-    for in the candle of the entry too. `exit_first`: an exit due at an open comes before the
-    stop or target that the candle touches. `open_first`: a target that the open has passed comes
-    before the stop that the candle touches later. `both`: what a candle that touches both takes:
-    the `stop`, the `target`, or what lies on the side `nearer` to its open. `better`: a target
-    that the open has passed is filled at the open. `base`: levels refer to the price `paid` or to
-    the close of the `signal`. `end`: what is open at the end is left at the last `close` or
-    `open`.
-    """
-
-    fill: str = "open"
-    watched: bool = True
-    exit_first: bool = True
-    open_first: bool = True
-    both: str = "stop"
-    better: bool = True
-    base: str = "paid"
-    end: str = "close"
-
-
-OURS = Conventions()
-
-
-def rules_of_thumb(market: Market, strategy: str, rules: Conventions) -> list[tuple]:
-    """The trades that follow from `rules`, walked candle by candle; written apart from engines."""
-    wishes, trades, free = market.wishes[strategy], [], 0
-    for signal in np.flatnonzero(wishes.enter_long[:-1]).tolist():
-        if signal < free:
-            continue
-        at_close = rules.fill == "close"
-        paid = float(market.close[signal] if at_close else market.open[signal + 1])
-        free, got = _left(market, strategy, rules, signal, paid)
-        trades.append((signal if at_close else signal + 1, free, paid, got))
-    return trades
-
-
-def _left(market, strategy, rules, signal, paid) -> tuple[int, float]:
-    base = paid if rules.base == "paid" else float(market.close[signal])
-    stop, target = LEVELS[strategy] or (100.0, math.inf)
-    stop, target = base * (100.0 - stop) / 100.0, base * (100.0 + target) / 100.0
-    leave = market.wishes[strategy].exit_long
-    for candle in range(signal + 1, len(market.close)):
-        open_ = float(market.open[candle])
-        due = bool(leave[candle - 1]) and candle - 1 > signal
-        if due and rules.exit_first:
-            at_close = rules.fill == "close"
-            return (candle - 1, float(market.close[candle - 1])) if at_close else (candle, open_)
-        if rules.watched or candle > signal + 1:
-            price = _touched(market, rules, candle, open_, stop, target)
-            if price is not None:
-                return candle, price
-        if due:
-            return candle, open_
-    last = len(market.close) - 1
-    return last, float((market.close if rules.end == "close" else market.open)[last])
-
-
-def _touched(market, rules, candle, open_, stop, target) -> float | None:
-    high, low = float(market.high[candle]), float(market.low[candle])
-    if open_ <= stop or (open_ >= target and (rules.open_first or low > stop)):
-        return open_ if rules.better else min(open_, target)
-    if low <= stop and high >= target:
-        nearer = target if high_first(open_, high, low, cut_off=True) else stop
-        return {"stop": stop, "target": target, "nearer": nearer}[rules.both]
-    return stop if low <= stop else target if high >= target else None
 
 
 def cell(case: str) -> str:

@@ -1,146 +1,44 @@
-"""Loads of funding: complete or said to be missing, whatever happens on the way."""
+"""Loads of funding: what was told is stored, once and by now, and read as of any time."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
 
-import psycopg
-import pytest
-
-from candlevault import decimals, paths, timeframe
+from candlevault import decimals, timeframe
 from candlevault.backtest.data.frame import build_frame
 from candlevault.backtest.data.funding import needed, on_grid
-from candlevault.errors import (
-    BadPayload,
-    InvalidRequest,
-    LeaseLost,
-    NotOffered,
-    SeriesBusy,
-    Unavailable,
-    UnknownSymbol,
-)
-from candlevault.funding import FundingPage, silences
+from candlevault.funding import silences
 from candlevault.ingest import funding
 from candlevault.ingest.load import load as load_candles
 from candlevault.ingest.market import Market
-from candlevault.series import Series, parse
+from candlevault.series import parse
 from candlevault.simulator import build_exchange, running
 from candlevault.storage import candle_reads, series_registry
 from candlevault.storage import funding as store
 from candlevault.storage.database import connector
-from candlevault.storage.locks import begin_funding_write, funding_lock
 from candlevault.windows import Window
-from tests.support.market import (
-    DAY,
-    HOUR,
-    ReplayFiles,
-    SimulatedVenue,
-    grid,
-    ms,
-    no_sleep,
-    simulated,
-    span,
-    venue_at,
+from tests.support.funding_loads import (
+    ALL,
+    EIGHT,
+    FIRST,
+    NOW,
+    RATES,
+    SILENT,
+    database_now,
+    expected,
+    instrument_of,
+    market,
+    pairs,
+    replay,
+    rows,
+    said,
+    series,
+    stored,
+    venue,
 )
+from tests.support.market import DAY, HOUR, ms, span, venue_at
 
-FIRST = ms("2023-01-01")
-NOW = ms("2024-06-20T12:30")
-EIGHT = 8 * HOUR
-ALL = Window(FIRST, ms("2024-06-20"))
-SILENT = Window(ms("2023-05-01T16:00"), ms("2023-05-03T08:00"))
-SYMBOLS = [f"F{i:03}USDT" for i in range(60)]
-
-
-def rates() -> list[tuple[int, str, str]]:
-    """Every eight hours a few milliseconds late, but for one pause; a mark price but at first."""
-    return [
-        (t + t // HOUR % 13, f"{(t // HOUR % 2001 - 1000) / 1e7:.8f}", "" if t < FIRST + DAY
-         else "61440.20000000")
-        for t in range(FIRST, NOW + DAY, EIGHT)
-        if not SILENT.start_ms < t < SILENT.end_ms
-    ]  # fmt: skip
-
-
-RATES = rates()
-
-
-@pytest.fixture(scope="module")
-def replay(tmp_path_factory) -> Iterator[SimulatedVenue]:
-    files = ReplayFiles(tmp_path_factory.mktemp("replay"))
-    files.write(SYMBOLS[0], grid(Window(FIRST, FIRST + 40 * DAY)), market="um")
-    files.write_funding(SYMBOLS[0], RATES)
-    first = files.root / "um_futures" / SYMBOLS[0]
-    for symbol in (*SYMBOLS[1:], "GONEUSDT"):
-        (files.root / "um_futures" / symbol).symlink_to(first)
-    files.end("GONEUSDT", "2023-02-10T00:00:00Z", "um", forgotten=True)
-    files.write("BTCUSDT", grid(Window(FIRST, FIRST + DAY)))
-    with simulated(files.root, NOW) as running:
-        yield running
-
-
-@pytest.fixture
-def venue(replay: SimulatedVenue) -> SimulatedVenue:
-    replay.exchange.reset()
-    return replay
-
-
-@pytest.fixture
-def series() -> Series:
-    """A symbol that no other test uses, all with the same funding."""
-    return parse("binance", "um", SYMBOLS.pop(), "1h")
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def market(database: str, venue: SimulatedVenue, said: list[str]) -> Market:
-    at = venue_at(venue.base_url, "um")
-    return Market(connector(database), at, say=said.append, sleep=no_sleep)
-
-
-def stored(
-    market: Market, series: Series, window: Window = ALL, as_of: datetime | None = None
-) -> store.Funding:
-    with market.connect() as connection:
-        return store.read_series(connection, series, window, as_of)
-
-
-def pairs(found: store.Funding) -> list[tuple[int, float]]:
-    return list(zip(found.events.times.tolist(), found.events.rates.tolist(), strict=True))
-
-
-def expected(window: Window = ALL) -> list[tuple[int, float]]:
-    return [(t, float(rate)) for t, rate, _ in RATES if window.contains(t)]
-
-
-def rows(market: Market, statement: str, *values: object) -> list[tuple]:
-    with market.connect() as connection:
-        return connection.execute(statement, values).fetchall()
-
-
-def database_now(market: Market) -> datetime:
-    return rows(market, "SELECT clock_timestamp()")[0][0]
-
-
-def instrument_of(market: Market, series: Series) -> int | None:
-    found = rows(
-        market, "SELECT instrument_id FROM market.instruments WHERE symbol = %s", series.symbol
-    )
-    return found[0][0] if found else None
-
-
-# -- what a load does ---------------------------------------------------------------------------
+__all__ = ["market", "replay", "said", "series", "venue"]
 
 
 def test_a_load_stores_every_event_of_the_window_and_says_so(market, series, venue):
@@ -267,86 +165,6 @@ def test_the_report_is_made_of_plain_values(market, series):
     assert {type(value) for value in report.values()} == {str, int, float, list}
 
 
-# -- what cannot be loaded ----------------------------------------------------------------------
-
-
-def test_spot_has_no_funding_and_the_function_says_so(market, venue, database):
-    spot = replace(market, venue=venue_at(venue.base_url))
-    with pytest.raises(InvalidRequest, match="only positions in perpetual futures") as refused:
-        funding.load(spot, parse("binance", "spot", "BTCUSDT", "1h"), ALL)
-    assert refused.value.field == "market"
-    assert venue.asked() == {}
-
-
-def test_a_source_without_funding_says_so(market, series):
-    without = replace(market, venue=replace(market.venue, funding=None))
-    with pytest.raises(NotOffered, match="offers no funding rates"):
-        funding.load(without, series, ALL)
-
-
-def test_a_window_in_the_future_is_refused(market, series):
-    for start in (NOW - 20_000, NOW + DAY):
-        with pytest.raises(InvalidRequest, match="lies in the future"):
-            funding.load(market, series, Window(start, NOW + 2 * DAY))
-    assert instrument_of(market, series) is None
-
-
-def test_an_unknown_symbol_leaves_nothing_behind(market):
-    nobody = parse("binance", "um", "NOBODYUSDT", "1h")
-    with pytest.raises(UnknownSymbol):
-        funding.load(market, nobody, ALL)
-    assert instrument_of(market, nobody) is None
-
-
-def test_a_symbol_that_the_venue_has_forgotten_is_loaded_from_its_archive(market):
-    gone = parse("binance", "um", "GONEUSDT", "1h")
-    window = span("2023-01-01", "2023-02-01")
-    report = funding.load(market, gone, window)
-    assert pairs(stored(market, gone, window)) == expected(window)
-    assert report.events == 93
-    assert rows(
-        market, "SELECT status FROM market.instruments WHERE symbol = 'GONEUSDT'"
-    ) == [("ARCHIVED",)]  # fmt: skip
-
-
-SECOND_PAGE = f"fundingRate.*startTime=(?!{FIRST}&)"
-
-
-@pytest.mark.parametrize(
-    ("kind", "error"),
-    [
-        ("reversed", BadPayload),
-        ("duplicate_rows", BadPayload),
-        ("html", BadPayload),
-        ("error200", BadPayload),
-        ("cut_body", Unavailable),
-        ("503", Unavailable),
-    ],
-)
-def test_a_bad_page_refuses_the_whole_window(market, series, venue, kind, error):
-    """The first page, of a thousand events, is good; nothing of it is kept."""
-    venue.fault(kind, SECOND_PAGE)
-    with pytest.raises(error):
-        funding.load(market, series, ALL)
-    assert venue.asked()["um.fundingRate"] >= 2
-    found = stored(market, series)
-    assert (pairs(found), found.missing) == ([], (ALL,))
-    venue.heal()
-    funding.load(market, series, ALL)
-    assert pairs(stored(market, series)) == expected()
-
-
-def test_a_part_that_failed_does_not_take_back_one_that_was_loaded(market, series, venue):
-    known = span("2023-03-01", "2023-03-11")
-    funding.load(market, series, known)
-    venue.fault("503", f"startTime={known.end_ms}&")
-    with pytest.raises(Unavailable):
-        funding.load(market, series, span("2023-02-01", "2023-04-01"))
-    assert stored(market, series, span("2023-02-01", "2023-04-01")).missing == (
-        Window(known.end_ms, ms("2023-04-01")),
-    )
-
-
 # -- restated -----------------------------------------------------------------------------------
 
 
@@ -378,186 +196,6 @@ def test_an_event_that_the_venue_has_taken_back_is_withdrawn(market, series, ven
     assert (report.events_withdrawn, report.events_unchanged, report.events) == (1, 5, 5)
     assert gone not in dict(pairs(stored(market, series, window)))
     assert gone in dict(pairs(stored(market, series, window, before)))
-
-
-# -- others at work -----------------------------------------------------------------------------
-
-
-def test_of_two_loaders_at_once_one_works_and_the_other_waits(market, series, venue, database):
-    """Both also find the instrument unknown, and make it once."""
-    venue.fault("latency", "fundingRate", times=1, ms=300)
-    gate = threading.Barrier(2)
-    lines: list[str] = []
-
-    def work(number: int) -> funding.FundingReport:
-        mine = Market(connector(database), venue_at(venue.base_url, "um"), say=lines.append)
-        gate.wait()
-        return funding.load(mine, series, ALL)
-
-    with ThreadPoolExecutor(2) as pool:
-        reports = list(pool.map(work, range(2)))
-    assert sorted(report.windows_loaded for report in reports) == [0, 1]
-    assert {report.events for report in reports} == {len(expected())}
-    assert venue.asked()["um.fundingRate"] == 3
-    assert sum("waiting to share its work" in line for line in lines) == 1
-    assert pairs(stored(market, series)) == expected()
-    assert rows(
-        market,
-        "SELECT count(*) FROM market.funding_rates WHERE instrument_id = %s",
-        instrument_of(market, series),
-    ) == [(len(expected()),)]
-
-
-def test_a_loader_does_not_wait_for_ever(market, series):
-    funding.load(market, series, span("2023-03-01", "2023-03-02"))
-    with (
-        funding_lock(market.connect, instrument_of(market, series)),
-        pytest.raises(SeriesBusy, match=r"funding of instrument \d+ is still being loaded"),
-    ):
-        funding.load(market, series, ALL, wait_s=0)
-
-
-class Meddling:
-    """A provider during whose answers somebody else writes, so many times."""
-
-    def __init__(self, market: Market, series: Series, times: int) -> None:
-        self.traffic = market.venue.funding.traffic
-        self._real = market.venue.funding
-        self._market, self._series, self._left = market, series, times
-
-    def funding(self, symbol: str, window: Window, now_ms: int) -> list[FundingPage]:
-        pages = self._real.funding(symbol, window, now_ms)
-        if self._left:
-            self._left -= 1
-            part = Window(FIRST, FIRST + DAY)
-            instrument_id = instrument_of(self._market, self._series)
-            with self._market.connect() as connection:
-                after = store.newest_load(connection, instrument_id)
-            wrong = [
-                replace(page, events=page.events[:1])
-                for page in self._real.funding(symbol, part, now_ms)
-            ]
-            store.write(self._market.connect, instrument_id, wrong, after=after)
-        return pages
-
-
-def test_a_loader_that_was_overtaken_asks_again(market, series):
-    """Its lock was lost: what it has fetched may be older than what is stored by now."""
-    meddled = replace(market, venue=replace(market.venue, funding=Meddling(market, series, 2)))
-    report = funding.load(meddled, series, ALL)
-    assert (report.events_added, report.events_unchanged) == (len(expected()) - 1, 1)
-    assert pairs(stored(market, series)) == expected()
-
-
-def test_a_loader_that_is_overtaken_every_time_gives_up_for_now(market, series):
-    meddled = replace(market, venue=replace(market.venue, funding=Meddling(market, series, 3)))
-    with pytest.raises(LeaseLost) as lost:
-        funding.load(meddled, series, ALL)
-    assert lost.value.transient
-
-
-def test_a_commit_whose_answer_was_lost_is_found_done(market, series, monkeypatch):
-    """The write is tried again, finds somebody's work (its own) and ends with the same rows."""
-    real, answers = store.write, ["lost", "lost"]
-
-    def write(*arguments, **options):
-        done = real(*arguments, **options)
-        if answers:
-            answers.pop()
-            raise psycopg.OperationalError("the server closed the connection")
-        return done
-
-    monkeypatch.setattr(store, "write", write)
-    monkeypatch.setattr("candlevault.storage.database.time.sleep", no_sleep)
-    report = funding.load(market, series, ALL)
-    assert answers == []
-    assert (report.events_added, report.events_unchanged) == (0, len(expected()))
-    assert pairs(stored(market, series)) == expected()
-
-
-# -- killed -------------------------------------------------------------------------------------
-
-LOADING = """
-import sys
-from candlevault.ingest import funding
-from candlevault.ingest.market import Market
-from candlevault.series import parse
-from candlevault.storage.database import connector
-from candlevault.windows import Window
-from tests.support.market import venue_at
-
-url, base, symbol, start, end = sys.argv[1:]
-market = Market(connector(url), venue_at(base, "um"))
-series = parse("binance", "um", symbol, "1h")
-funding.load(market, series, Window(int(start), int(end)))
-"""
-
-
-@pytest.fixture
-def start(database: str, venue: SimulatedVenue, series: Series):
-    """Starts loads in processes of their own; they end with the test."""
-    started: list[subprocess.Popen] = []
-
-    def process() -> subprocess.Popen:
-        path = f"{paths.PLUGINS}{os.pathsep}{paths.PROJECT}"
-        arguments = [database, venue.base_url, series.symbol, ALL.start_ms, ALL.end_ms]
-        started.append(
-            subprocess.Popen(
-                [sys.executable, "-c", LOADING, *map(str, arguments)],
-                env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
-            )
-        )
-        return started[-1]
-
-    yield process
-    for one in started:
-        one.kill()
-        one.wait(10)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
-
-
-def test_killed_between_two_pages_a_load_leaves_nothing_and_the_next_does_all(
-    market, series, venue, start
-):
-    venue.fault("latency", SECOND_PAGE, times=1, ms=30_000)
-    loading = start()
-    wait_until(lambda: venue.asked().get("um.fundingRate", 0) == 2)
-    loading.kill()
-    assert loading.wait(10) != 0
-    found = stored(market, series)
-    assert (pairs(found), found.missing) == ([], (ALL,))
-    venue.heal()
-    assert start().wait(60) == 0
-    assert pairs(stored(market, series)) == expected()
-
-
-def test_killed_inside_its_transaction_a_load_leaves_nothing_and_the_next_does_all(
-    market, series, start
-):
-    """Held up before its first row by another transaction, and killed there."""
-    funding.load(market, series, span("2022-01-01", "2022-01-02"))
-    instrument_id = instrument_of(market, series)
-    waiting = (
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        f" AND objid = {instrument_id}"
-    )
-    with market.connect() as other, other.transaction():
-        begin_funding_write(other, instrument_id)
-        loading = start()
-        wait_until(lambda: rows(market, waiting) == [(1,)])
-        loading.kill()
-        assert loading.wait(10) != 0
-    wait_until(lambda: rows(market, waiting) == [(0,)])
-    found = stored(market, series)
-    assert (pairs(found), found.missing) == ([], (ALL,))
-    assert start().wait(60) == 0
-    assert pairs(stored(market, series)) == expected()
 
 
 # -- from the venue to the rows of a backtest -----------------------------------------------------

@@ -324,7 +324,8 @@ def test_a_candle_the_venue_took_back_is_taken_out_and_stays_readable(market, st
     restate(venue, AT, None)
     report = reread(market)
     assert (report.records_removed, report.records_updated) == (1, 0)
-    assert [r["open_time"] for r in before if r not in store.read(LOADED)] == [AT]
+    after = store.read(LOADED)
+    assert [r["open_time"] for r in before if r not in after] == [AT]
     assert store.read(LOADED, revision) == before
     assert span("2024-02-10T05:00", "2024-02-10T06:00") in store.absences(LOADED)
     [(total,)] = store.rows(

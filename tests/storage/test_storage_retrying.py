@@ -107,7 +107,8 @@ def _cut_the_waiting_one(store, holder) -> None:
         while True:
             found = connection.execute(
                 "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                " WHERE datname = current_database() AND backend_type = 'client backend'"
+                " AND wait_event_type = 'Lock'"
             ).fetchall()
             if found:
                 break
