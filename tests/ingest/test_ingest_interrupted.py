@@ -120,6 +120,7 @@ def kill_many(database, venue, undisturbed, seeds: range) -> Counter:
         return Counter(one.result() for one in work)
 
 
+@pytest.mark.slow
 def test_ten_loads_killed_at_random_moments_end_with_the_same_content(database, venue, undisturbed):
     hits = kill_many(database, venue, undisturbed, range(10))
     # Kills that came too late or too early prove little: most must have hit something.

@@ -113,6 +113,7 @@ def correct_at_random(market, store: Store, rng: random.Random) -> list[int]:
     return chosen
 
 
+@pytest.mark.slow
 def test_a_thousand_corrections_leave_the_past_as_it_was(market, store):
     for name, window in WINDOWS.items():
         backtest(market, f"before {name}", window)
@@ -181,6 +182,7 @@ def test_the_same_question_as_of_the_same_time_is_the_same_to_the_byte(market, s
     assert backtest(market, "second", window, as_of) == first
 
 
+@pytest.mark.slow
 def test_retention_on_nearly_six_years_of_hours(market, store):
     now = datetime(2025, 10, 1, 4, tzinfo=UTC)
     windows = [FULL, span("2020-01-01", "2021-01-01"), span("2024-09-20", "2024-10-10")]
