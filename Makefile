@@ -1,7 +1,7 @@
 # Everything starts here; `make help` lists it. The work is done by the programs called.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-slow test-peers bench-backtest check up down status logs psql lock
+.PHONY: help setup setup-dev demo test test-slow test-peers bench check up down status logs psql lock
 
 # The Python that makes .venv: the first that is 3.11 to 3.13, else the first newer one.
 # Candidates are run, not only looked for: a launcher may exist and fail. PYTHON=… overrides.
@@ -71,9 +71,9 @@ test-peers: setup-dev  ## hold exports and backtests against other tools, set up
 	$(call setup_peers,tests/export/peers/*.txt tests/backtest/peers/*.txt)
 	@$(VENV_PYTHON) -m pytest -m slow tests/export/test_export_peers.py tests/backtest/test_backtest_peers.py $(ARGS)
 
-bench-backtest: setup-dev  ## time backtests beside other tools, set up in .peers (1 GB)
+bench: setup-dev  ## time it beside other tools, set up in .peers (SUBJECTS="backtest": only those)
 	$(call setup_peers,tests/backtest/peers/*.txt)
-	@PYTHONPATH=plugins:. $(VENV_PYTHON) -m benchmarks.backtest $(ARGS)
+	@PYTHONPATH=plugins:. $(VENV_PYTHON) -m benchmarks $(SUBJECTS)
 
 check: setup-dev  ## lint, then all tests
 	@$(VENV_PYTHON) -m ruff check .

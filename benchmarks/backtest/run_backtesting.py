@@ -13,7 +13,8 @@ from backtesting.lib import FractionalBacktest, crossover
 from backtesting.test import SMA
 
 sys.path.insert(0, str(Path(__file__).parent))
-import contender
+sys.path.insert(1, str(Path(__file__).parents[1]))
+import serving
 import workload
 
 UNIT = 2.0**-40
@@ -60,7 +61,7 @@ def ready():
     return run
 
 
-def figures(stats: pd.Series) -> contender.Figures:
+def figures(stats: pd.Series) -> serving.Figures:
     found = {
         "final_equity": stats["Equity Final [$]"],
         "max_drawdown_pct": -stats["Max. Drawdown [%]"],
@@ -72,4 +73,4 @@ def figures(stats: pd.Series) -> contender.Figures:
 
 if __name__ == "__main__":
     backtesting.backtesting._tqdm = lambda rows, **_: rows
-    contender.serve(backtesting.__version__, {"one": lambda: ready}, figures)
+    serving.serve(backtesting.__version__, {"one": lambda: ready}, figures)

@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 
 sys.path.insert(0, str(Path(__file__).parent))
-import contender
+sys.path.insert(1, str(Path(__file__).parents[1]))
+import serving
 import workload
 
 
@@ -80,7 +81,7 @@ def prepare_one():
     return ready
 
 
-def figures(found) -> contender.Figures:
+def figures(found) -> serving.Figures:
     equity, drawdown, win_rate, profit, _, trades = found
     return {
         "final_equity": [equity],
@@ -92,4 +93,4 @@ def figures(found) -> contender.Figures:
 
 
 if __name__ == "__main__":
-    contender.serve(numba.__version__, {"one": prepare_one}, figures)
+    serving.serve(numba.__version__, {"one": prepare_one}, figures)

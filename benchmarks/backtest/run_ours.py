@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 
-from benchmarks.backtest import contender, workload
+from benchmarks import serving
+from benchmarks.backtest import workload
 from candlevault import timeframe
 from candlevault.backtest import metrics
 from candlevault.backtest.data.frame import BacktestFrame, build_frame
@@ -81,9 +82,9 @@ def swept(rows: int = workload.ROWS) -> list[Metrics]:
     return running.evaluate(request, numbers, Inputs.of([frame]), lambda found: found)
 
 
-def figures(found: list[Metrics]) -> contender.Figures:
+def figures(found: list[Metrics]) -> serving.Figures:
     return {name: [getattr(one, field) for one in found] for name, field in NAMES.items()}
 
 
 if __name__ == "__main__":
-    contender.serve("", {"one": prepare_one, "sweep": prepare_sweep}, figures)
+    serving.serve("", {"one": prepare_one, "sweep": prepare_sweep}, figures)

@@ -16,7 +16,8 @@ import pandas as pd
 import vectorbt as vbt
 
 sys.path.insert(0, str(Path(__file__).parent))
-import contender
+sys.path.insert(1, str(Path(__file__).parents[1]))
+import serving
 import workload
 
 ENGINE, CHUNK = sys.argv[2], int(sys.argv[3])
@@ -91,7 +92,7 @@ def swept(rows: int = workload.ROWS) -> Figures:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def figures(found: Figures) -> contender.Figures:
+def figures(found: Figures) -> serving.Figures:
     return {
         "final_equity": found["final_equity"].tolist(),
         "max_drawdown_pct": (-100.0 * found["max_drawdown"]).tolist(),
@@ -103,4 +104,4 @@ def figures(found: Figures) -> contender.Figures:
 
 if __name__ == "__main__":
     vbt.settings["engine"] = ENGINE
-    contender.serve(vbt.__version__, {"one": prepare_one, "sweep": prepare_sweep}, figures)
+    serving.serve(vbt.__version__, {"one": prepare_one, "sweep": prepare_sweep}, figures)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from benchmarks import contenders
 from benchmarks.backtest import __main__ as bench
 from benchmarks.backtest import run_ceiling, run_ours, workload
 from candlevault.backtest.engine.simulation import simulate, stage
@@ -15,7 +16,7 @@ ROWS = 1_200
 
 
 def contender(name, seconds, peak_mb=100.0, **figures):
-    return bench.Contender(name, [], seconds=seconds, peak_mb=peak_mb, figures=figures)
+    return contenders.Contender(name, [], seconds=seconds, peak_mb=peak_mb, figures=figures)
 
 
 def test_the_grid_holds_a_thousand_pairs():
@@ -50,9 +51,9 @@ def test_the_bare_loop_finds_what_the_engine_finds():
 
 def test_a_contender_that_finds_something_else_ends_the_benchmark():
     ours = contender("ours", [1.0], final_equity=[1.0, 2.0])
-    bench.require_equal([ours, contender("same", [1.0], final_equity=[1.0, 2.0 + 1e-12])])
+    contenders.require_equal([ours, contender("same", [1.0], final_equity=[1.0, 2.0 + 1e-12])])
     with pytest.raises(SystemExit, match="other differs from us in final_equity, number 1"):
-        bench.require_equal([ours, contender("other", [1.0], final_equity=[1.0, 2.0 + 1e-6])])
+        contenders.require_equal([ours, contender("other", [1.0], final_equity=[1.0, 2.0 + 1e-6])])
 
 
 def test_aims_are_judged_by_medians_and_peaks():
