@@ -253,6 +253,19 @@ class TestLiquidation:
                        risk=rules)  # fmt: skip
         assert ends(got) == [("stop_loss", 100.0, 110.0), ("end_of_data", 100.0, 100.0)]
 
+    def test_what_a_stop_on_the_way_costs_may_be_the_last_of_it(self, rows_at):
+        # 50 of each bought at 101, cash -9100; at 91.2 they are worth 9120. The first stops there
+        # and sells a spread lower, for 50 less: at that price nothing is left
+        frame = rows_at([100, 100, (100, 100, 90, 100), 100])
+        rules = RiskRules(Sizing("fixed_quantity", 50.0), max_exposure=20.0)
+        signals = [wished(4, enter_long=0, stop_loss={0: 91.2}), wished(4, enter_long=0)]
+        got = together([frame, frame], signals, initial_capital=1000.0, half_spread=1.0,
+                       risk=rules)  # fmt: skip
+        assert ends(got) == [
+            ("stop_loss", 101.0, pytest.approx(90.2, rel=1e-14)),
+            ("liquidation", 101.0, pytest.approx(90.2, rel=1e-14)),
+        ]
+
     def test_or_not(self, rows_at):
         # the first stops at 110 after an eighth of the way (a loss of 100), the other 900 are
         # used up at 190, after nine tenths of the second's way to 200
